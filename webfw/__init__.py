@@ -1,0 +1,32 @@
+"""webfw: a web framework and production server in the style of Tornado; this page only names the rooms.
+
+``import webfw`` creates no event loop and loads no submodule: ``webfw.web``, ``webfw.ioloop`` and the others are
+imported on first use.
+"""
+
+import importlib
+from types import ModuleType
+
+from webfw._version import __version__
+
+__all__ = ["__version__", "version", "version_info"]
+
+#: The version as text, as Tornado names it.
+version = __version__
+#: The version as a tuple of four numbers, comparable in order; the last is 0 for a release.
+version_info = (*(int(part) for part in __version__.split(".")), 0)
+
+_ROOMS = frozenset(
+    "concurrent escape httpserver httputil ioloop iostream locale log netutil options routing tcpserver template "
+    "testing util web".split()
+)
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _ROOMS:
+        return importlib.import_module("webfw." + name)
+    raise AttributeError(f"module 'webfw' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ROOMS])
