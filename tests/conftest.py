@@ -1,0 +1,211 @@
+"""How every test runs: coroutines on a fresh loop, no leaked task, no log record that nobody announced."""
+
+import asyncio
+import functools
+import gc
+import inspect
+import logging
+import os
+import re
+import shutil
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import hypothesis
+import pytest
+
+#: Seconds an ``async def`` test may take before it is cancelled; pytest-timeout stops what blocks the loop.
+ASYNC_TIMEOUT = 30.0
+
+hypothesis.settings.register_profile("webfw", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
+hypothesis.settings.register_profile("slow", deadline=None, print_blob=True, max_examples=1000)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+    parser.addoption(
+        "--loop", choices=["asyncio", "uvloop"], default="asyncio", help="the event loop async tests run on"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("hypothesis_profile", default=None) is None:
+        hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "webfw")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--slow"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+def pytest_collection_finish() -> None:
+    # What exists now stays for the whole run: keep it out of the collections that follow every async test.
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        missing = [program for program in mark.args if shutil.which(program) is None]
+        if missing:
+            reason = f"not installed: {', '.join(missing)} (tests/setup.sh installs them)"
+            if os.environ.get("CI") == "true":
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
+
+
+# --- coroutine tests ---
+
+
+def _new_loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    if name == "uvloop":
+        import uvloop
+
+        return uvloop.new_event_loop
+    return asyncio.new_event_loop
+
+
+async def _settle_and_check(test: Awaitable[Any]) -> None:
+    """Run the test, then let what it closed finish closing; whatever still runs after that was leaked."""
+    async with asyncio.timeout(ASYNC_TIMEOUT):
+        await test
+    me = asyncio.current_task()
+    for _ in range(20):
+        left = [task for task in asyncio.all_tasks() if task is not me]
+        if not left:
+            break
+        await asyncio.sleep(0)
+    else:
+        names = "\n".join(f"  {task!r}" for task in left)
+        pytest.fail(f"tasks were left running:\n{names}", pytrace=False)
+    await asyncio.sleep(0)  # the last connection_lost callbacks
+
+
+def _run_on_fresh_loop(
+    test: Callable[..., Awaitable[Any]],
+    factory: Callable[[], asyncio.AbstractEventLoop],
+    kwargs: dict[str, Any],
+) -> None:
+    try:
+        # The runner cancels what is left, closes async generators and the executor, then the loop.
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(_settle_and_check(test(**kwargs)))
+    finally:
+        asyncio.set_event_loop(None)
+    # "Task was destroyed", "never retrieved" and unclosed transports are reported by their destructors: have
+    # them run now, while the test that caused them can still be named.
+    gc.collect()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    function = pyfuncitem.obj
+    factory = _new_loop_factory(pyfuncitem.config.getoption("--loop"))
+    given = getattr(function, "hypothesis", None)
+    if given is not None:
+        inner = given.inner_test
+        if inspect.iscoroutinefunction(inner):
+
+            @functools.wraps(inner)
+            def one_example(**kwargs: Any) -> None:
+                _run_on_fresh_loop(inner, factory, kwargs)
+
+            given.inner_test = one_example
+        return None
+    if not inspect.iscoroutinefunction(function):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    _run_on_fresh_loop(function, factory, {name: pyfuncitem.funcargs[name] for name in names})
+    return True
+
+
+# --- log records ---
+
+
+class _Expectation:
+    def __init__(self, logger: str, regex: str, level: int | None, count: int | None) -> None:
+        self.logger = logger
+        self.regex = re.compile(regex)
+        self.level = level
+        self.count = count
+        self.records: list[logging.LogRecord] = []
+
+    def takes(self, record: logging.LogRecord) -> bool:
+        if record.name != self.logger and not record.name.startswith(self.logger + "."):
+            return False
+        if record.levelno != self.level if self.level is not None else record.levelno < logging.WARNING:
+            return False
+        return self.regex.search(record.getMessage()) is not None
+
+
+class _LogGuard(logging.Handler):
+    """Keeps every record of level WARNING or above that no expectation took."""
+
+    LOGGERS = ("webfw", "asyncio")
+
+    def __init__(self) -> None:
+        super().__init__(logging.NOTSET)
+        self.expectations: list[_Expectation] = []
+        self.unexpected: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for expectation in reversed(self.expectations):
+            if expectation.takes(record):
+                expectation.records.append(record)
+                return
+        if record.levelno >= logging.WARNING:
+            self.unexpected.append(record)
+
+
+@pytest.fixture(autouse=True)
+def _log_guard() -> Iterator[_LogGuard]:
+    guard = _LogGuard()
+    for name in guard.LOGGERS:
+        logging.getLogger(name).addHandler(guard)
+    try:
+        yield guard
+    finally:
+        for name in guard.LOGGERS:
+            logging.getLogger(name).removeHandler(guard)
+    if guard.unexpected:
+        formatter = logging.Formatter("%(levelname)s %(name)s: %(message)s")
+        lines = "\n".join(formatter.format(record) for record in guard.unexpected)
+        pytest.fail(f"log records that no expect_log announced:\n{lines}", pytrace=False)
+
+
+@pytest.fixture
+def expect_log(_log_guard: _LogGuard) -> Callable[..., Any]:
+    """``with expect_log("webfw.general", "timed out"):`` announces records and requires at least one.
+
+    The logger's children count as well; ``regex`` is searched for in the formatted message.  Without ``level``
+    any record from WARNING up matches; with it only that level, which the logger lets through meanwhile.
+    ``count`` requires an exact number.  The context manager yields the list of the records taken.
+    """
+
+    @contextmanager
+    def expect(
+        logger_name: str, regex: str, level: int | None = None, count: int | None = None
+    ) -> Iterator[list[logging.LogRecord]]:
+        expectation = _Expectation(logger_name, regex, level, count)
+        logger = logging.getLogger(logger_name)
+        level_before = logger.level
+        if level is not None and not logger.isEnabledFor(level):
+            logger.setLevel(level)
+        _log_guard.expectations.append(expectation)
+        try:
+            yield expectation.records
+        finally:
+            _log_guard.expectations.remove(expectation)
+            logger.setLevel(level_before)
+        seen = len(expectation.records)
+        if (not seen) if count is None else seen != count:
+            wanted = "at least one" if count is None else str(count)
+            pytest.fail(f"expected {wanted} record matching {regex!r} on {logger_name!r}, got {seen}")
+
+    return expect
