@@ -183,7 +183,7 @@ def _log_guard() -> Iterator[_LogGuard]:
 def expect_log(_log_guard: _LogGuard) -> Callable[..., Any]:
     """``with expect_log("webfw.general", "timed out"):`` announces records and requires at least one.
 
-    The logger's children count as well; ``regex`` is searched for in the formatted message.  Without ``level``
+    The logger's children count as well; ``regex`` is searched for in the message.  Without ``level``
     any record from WARNING up matches; with it only that level, which the logger lets through meanwhile.
     ``count`` requires an exact number.  The context manager yields the list of the records taken.
     """
