@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# What `make test-slow` runs, in order; every part runs even when an earlier one failed, and the result counts all.
+set -u
+cd "$(dirname "$0")/.."
+python=.venv/bin/python
+failed=()
+part() { # part NAME COMMAND...: run it, remember a failure
+  local name=$1
+  shift
+  printf '\n== %s\n' "$name"
+  "$@" || failed+=("$name")
+}
+
+interpreters() { # the newest of each other supported minor version, one per line
+  {
+    command -v python3.11 python3.12 python3.13
+    if command -v pyenv >/dev/null 2>&1; then
+      pyenv versions --bare 2>/dev/null | sed "s|^|$(pyenv root)/versions/|; s|\$|/bin/python|"
+    fi
+  } | while read -r path; do
+    "$path" -c 'import sys; v = sys.version_info; print("%d.%d %d.%d.%d %s" % (*v[:2], *v[:3], sys.executable))' 2>/dev/null
+  done | grep -E '^3\.1[1-3] ' | sort -k1,1V -k2,2rV | sort -u -k1,1 |
+    grep -v "^$($python -c 'import sys; print("%d.%d" % sys.version_info[:2])') "
+}
+
+on_interpreter() { # on_interpreter VERSION PATH: the fast suite on another Python
+  local venv=".venvs/$1"
+  if [ ! -e "$venv/stamp" ] || [ pyproject.toml -nt "$venv/stamp" ]; then
+    rm -rf "$venv"
+    "$2" -m venv "$venv" && "$venv/bin/python" -m pip install -q 'pip>=25.1' &&
+      "$venv/bin/python" -m pip install -q --group test && touch "$venv/stamp" || return 1
+  fi
+  "$venv/bin/python" -m pytest -q -p no:cacheprovider --ignore=tests/browser
+}
+
+fuzz() {
+  local scripts seconds
+  scripts=(tests/fuzz/fuzz_*.py)
+  [ -e "${scripts[0]}" ] || { echo "no fuzzers"; return 0; }
+  seconds=$((${FUZZ_SECONDS:-120} / ${#scripts[@]}))
+  for script in "${scripts[@]}"; do
+    echo "$script for $seconds s"
+    $python "$script" --seconds "$seconds" || return 1
+  done
+}
+
+while read -r _ version path; do
+  part "Python $version" on_interpreter "$version" "$path" </dev/null
+done < <(interpreters)
+part "uvloop" $python -m pytest -q --loop uvloop --ignore=tests/browser
+part "manual" make --no-print-directory docs
+part "fuzzing" fuzz
+part "slow tests" $python -m pytest -q --slow -m slow
+
+if [ ${#failed[@]} -gt 0 ]; then
+  printf '\ntests/slow.sh: failed: %s\n' "$(printf '%s, ' "${failed[@]}" | sed 's/, $//')" >&2
+  exit 1
+fi
