@@ -42,8 +42,11 @@ $(VENV)/stamp-pip: | $(BIN)/python
 
 $(VENV)/stamp-run: pyproject.toml | $(VENV)/stamp-pip
 	@echo "setting up $(VENV)"
-	$(PIP) install --editable .
-	$(PIP) install --only-binary :all: --editable '.[uvloop]' || echo "uvloop is not available here: using asyncio's loop"
+	export PYTHONWARNINGS=ignore
+	if ! $(PIP) install --only-binary uvloop --editable '.[uvloop]'; then
+	  echo "without uvloop, on asyncio's own loop"
+	  $(PIP) install --editable .
+	fi
 	touch $@
 
 $(VENV)/stamp-%: pyproject.toml | $(VENV)/stamp-run
