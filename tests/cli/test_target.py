@@ -1,0 +1,156 @@
+"""Tests of webfw.cli.target: finding what a command line names, and saying plainly what is wrong."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from webfw.cli.errors import FAILED, USAGE, CommandError
+from webfw.cli.target import check_application, load_target
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], str]]:
+    """Writes modules into a directory of their own; what they import is forgotten afterwards."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+
+    def write_module(name: str, source: str) -> str:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+        return str(tmp_path)
+
+    yield write_module
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("target", "result"),
+    [
+        ("tgt_ok:app", "plain"),
+        ("tgt_ok:make()", "made"),
+        ("tgt_ok:Config.apps.main", "nested"),
+        ("tgt_ok:Config.build()", "built"),
+        ("tgt_pkg.inner:app", "inner"),
+    ],
+)
+def test_loads(write: Callable[[str, str], str], target: str, result: str) -> None:
+    write("tgt_pkg/__init__.py", "")
+    write("tgt_pkg/inner.py", "app = 'inner'")
+    app_dir = write(
+        "tgt_ok.py",
+        "app = 'plain'\n"
+        "def make(): return 'made'\n"
+        "class Config:\n"
+        "    class apps: main = 'nested'\n"
+        "    @staticmethod\n"
+        "    def build(): return 'built'\n",
+    )
+    assert load_target(target, app_dir) == result
+    assert sys.path[0] == app_dir
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        ("tgt_bad", "'tgt_bad' names no application: write module:attribute"),
+        ("tgt_bad.py:app", "'tgt_bad.py' is a file name"),
+        ("dir/tgt_bad:app", "is a file name"),
+        ("tgt_bad:make(1)", "without any"),
+        ("tgt_bad:", "is not of the form module:attribute"),
+        (":app", "is not of the form"),
+        ("tgt_bad:a b", "is not of the form"),
+        ("tgt_bad:app;x", "is not of the form"),
+        ("tgt_nowhere:app", "there is no module 'tgt_nowhere' in "),
+        ("tgt_nowhere.sub:app", "there is no module 'tgt_nowhere' in "),
+        ("tgt_bad.sub:app", "there is no module 'tgt_bad.sub' in "),
+        ("tgt_bad:nothing", "'tgt_bad' has no attribute 'nothing' (in "),
+        ("tgt_bad:number.nothing", "'tgt_bad:number' has no attribute 'nothing'"),
+        ("tgt_bad:number.real.nothing", "'tgt_bad:number.real' has no attribute 'nothing'"),
+        ("tgt_bad:number()", "'tgt_bad:number' cannot be called: it is of type int"),
+    ],
+)
+def test_wrong_target_is_a_usage_error(write: Callable[[str, str], str], target: str, sentence: str) -> None:
+    app_dir = write("tgt_bad.py", "number = 1")
+    with pytest.raises(CommandError) as caught:
+        load_target(target, app_dir)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.status == USAGE
+
+
+def test_missing_app_dir(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="'.*/none' does not exist") as caught:
+        load_target("a:b", str(tmp_path / "none"))
+    assert caught.value.status == USAGE
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("x = 1\nraise RuntimeError('no database')", "RuntimeError: no database (DIR/tgt_fails.py:2)"),
+        ("import tgt_absent_dependency", "No module named 'tgt_absent_dependency' (DIR/tgt_fails.py:1)"),
+        ("import tgt_fails.deeper", "tgt_fails"),
+        ("def broken(:\n", "SyntaxError: "),
+        ("import sys\nsys.exit('go away')", "SystemExit: go away (DIR/tgt_fails.py:2)"),
+    ],
+)
+def test_failing_import_names_exception_and_place(
+    write: Callable[[str, str], str], source: str, sentence: str
+) -> None:
+    app_dir = write("tgt_fails.py", source)
+    with pytest.raises(CommandError) as caught:
+        load_target("tgt_fails:app", app_dir)
+    message = str(caught.value).replace(app_dir, "DIR")
+    assert message.startswith("importing 'tgt_fails' failed: ")
+    assert sentence in message
+    assert "\n" not in message
+    assert caught.value.status == FAILED
+    assert caught.value.__cause__ is not None
+
+
+def test_syntax_error_names_its_line(write: Callable[[str, str], str]) -> None:
+    app_dir = write("tgt_syntax.py", "x = 1\ny = (\n")
+    with pytest.raises(CommandError, match=r"tgt_syntax.py:2\)"):
+        load_target("tgt_syntax:app", app_dir)
+
+
+def test_failing_factory(write: Callable[[str, str], str]) -> None:
+    app_dir = write("tgt_factory.py", "def make():\n    return {}['key']\n")
+    with pytest.raises(CommandError, match=r"calling tgt_factory:make\(\) failed: KeyError: 'key' .*:2\)"):
+        load_target("tgt_factory:make()", app_dir)
+
+
+class Delegate:
+    pass
+
+
+def test_delegates_and_callbacks_are_applications() -> None:
+    check_application(Delegate(), "m:a", Delegate)
+    check_application(lambda request: None, "m:a", Delegate)
+    check_application(print, "m:a", Delegate)
+    check_application(dict.fromkeys, "m:a", Delegate)
+
+
+@pytest.mark.parametrize(
+    ("app", "sentence"),
+    [
+        (Delegate, "m:a is the class Delegate; it must be an instance of"),
+        (None, "m:a is None; it must be"),
+        ("text", "m:a is of type str; it must be"),
+        (lambda: None, "m:a does not take one argument"),
+        (lambda environ, start_response: None, "m:a does not take one argument"),
+    ],
+)
+def test_anything_else_is_refused(app: object, sentence: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        check_application(app, "m:a", Delegate)
+    assert str(caught.value).startswith(sentence)
+    assert caught.value.status == USAGE
+
+
+def test_callable_without_signature_is_left_to_the_first_request() -> None:
+    check_application(type("C", (), {"__call__": print, "__signature__": None})(), "m:a", Delegate)

@@ -1,0 +1,134 @@
+"""Finds the application named as ``module:attribute``; serving it is another room's work."""
+
+import importlib
+import inspect
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from types import ModuleType, TracebackType
+from typing import Any, TypeVar
+
+from webfw.cli.errors import FAILED, USAGE, CommandError
+
+__all__ = ["check_application", "load_target"]
+
+_T = TypeVar("_T")
+
+_TARGET = re.compile(r"(?P<module>\w+(?:\.\w+)*):(?P<attribute>[^\W\d]\w*(?:\.[^\W\d]\w*)*)(?P<call>\(\))?")
+
+_EXAMPLE = "for example demos.hello:app or shop.main:make_app()"
+
+
+def load_target(target: str, app_dir: str = ".") -> Any:
+    """Import a module and return what the target names in it.
+
+    :param target: ``module:attribute``, where both may be dotted and the attribute may end in ``()`` for a
+        factory that is called without arguments.
+    :param app_dir: the directory to look for the module in first; it is put at the front of ``sys.path``.
+    :raises CommandError: with status 2 when the target is malformed or names nothing, with status 1 when the
+        module or the factory raised an exception, which is then its ``__cause__``.
+    """
+    match = _TARGET.fullmatch(target)
+    if match is None or match["module"].endswith(".py"):
+        raise CommandError(_what_is_wrong(target), USAGE)
+    module = _import(match["module"], app_dir)
+    found: Any = module
+    walked = match["module"]
+    for name in match["attribute"].split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise CommandError(
+                f"{walked!r} has no attribute {name!r} (in {_file_of(module)})", USAGE
+            ) from None
+        walked = f"{walked}.{name}" if ":" in walked else f"{walked}:{name}"
+    if match["call"]:
+        if not callable(found):
+            raise CommandError(f"{walked!r} cannot be called: it is {_kind(found)}", USAGE)
+        found = _guarded(found, f"calling {target} failed")
+    return found
+
+
+def check_application(app: Any, target: str, delegate: type) -> None:
+    """Refuse what a server could not use, before it listens.
+
+    :param app: what `load_target` returned.
+    :param target: its name on the command line, for the message.
+    :param delegate: the type of applications; anything else must be a callable of one argument, the request.
+    :raises CommandError: with status 2.
+    """
+    if isinstance(app, delegate):
+        return
+    wanted = f"an instance of webfw.web.Application or {delegate.__name__}, or a function of one request"
+    if inspect.isclass(app) or not callable(app):
+        raise CommandError(f"{target} is {_kind(app)}; it must be {wanted}", USAGE)
+    try:
+        inspect.signature(app).bind(object())
+    except TypeError:
+        raise CommandError(f"{target} does not take one argument; it must be {wanted}", USAGE) from None
+    except ValueError:
+        pass  # a callable written in C, without a signature: the first request will tell
+
+
+def _what_is_wrong(target: str) -> str:
+    module, colon, attribute = target.partition(":")
+    if not colon:
+        return f"{target!r} names no application: write module:attribute, {_EXAMPLE}"
+    if module.endswith(".py") or "/" in module or os.sep in module:
+        return f"{module!r} is a file name: write the module's dotted name, {_EXAMPLE}"
+    if attribute.endswith(")") and not attribute.endswith("()"):
+        return f"{target!r} calls with arguments: a factory is called without any, {_EXAMPLE}"
+    return f"{target!r} is not of the form module:attribute, {_EXAMPLE}"
+
+
+def _import(name: str, app_dir: str) -> ModuleType:
+    if not os.path.isdir(app_dir):
+        raise CommandError(f"the application directory {app_dir!r} does not exist", USAGE)
+    path = os.path.abspath(app_dir)
+    if path not in sys.path:
+        sys.path.insert(0, path)
+    try:
+        return _guarded(lambda: importlib.import_module(name), f"importing {name!r} failed")
+    except CommandError as error:
+        cause = error.__cause__
+        # Only the target itself (or a package on the way to it) missing is a wrong target; a module that the
+        # application imports and that is missing is the application's failure.
+        if isinstance(cause, ModuleNotFoundError) and cause.name and f"{name}.".startswith(f"{cause.name}."):
+            message = f"there is no module {cause.name!r} in {path} or on the Python path"
+            raise CommandError(message, USAGE) from None
+        raise
+
+
+def _guarded(call: Callable[[], _T], failure: str) -> _T:
+    """Call into the application; what it raises becomes one sentence: the exception and the place."""
+    try:
+        return call()
+    except (Exception, SystemExit) as error:  # the border to the application's own code
+        last = traceback.format_exception_only(error)[-1].strip()
+        raise CommandError(f"{failure}: {last} ({_place(error)})", FAILED) from error
+
+
+def _place(error: BaseException) -> str:
+    """The file and line the exception comes from: the innermost frame outside the import machinery."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    place = "unknown place"
+    step: TracebackType | None = error.__traceback__
+    while step is not None:
+        filename = step.tb_frame.f_code.co_filename
+        if not filename.startswith("<frozen importlib") and filename not in (__file__, importlib.__file__):
+            place = f"{filename}:{step.tb_lineno}"
+        step = step.tb_next
+    return place
+
+
+def _file_of(module: ModuleType) -> str:
+    return getattr(module, "__file__", None) or "a namespace package"
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return f"of type {type(value).__name__}" if value is not None else "None"
