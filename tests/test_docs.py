@@ -1,0 +1,69 @@
+"""What the manual and the README show is true: their Python blocks run, and their links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(
+    path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if "_build" not in path.parts
+)
+
+_FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|:{3,})(?P<info>[^\n`]*)$")
+_SKIP = re.compile(r"<!-- skip: (?P<reason>\S.*?) *-->")
+
+
+def blocks(text: str) -> list[tuple[int, str, str | None]]:
+    """The ``python`` blocks of a page: line number of the first line, source, reason to skip it or None."""
+    found = []
+    lines = text.splitlines()
+    number = 0
+    skip = None
+    while number < len(lines):
+        line = lines[number]
+        number += 1
+        comment = _SKIP.fullmatch(line.strip())
+        if comment:
+            skip = comment["reason"]
+            continue
+        fence = _FENCE.match(line)
+        if fence and fence["ticks"][0] == "`":
+            start = number
+            while number < len(lines) and lines[number].strip() != fence["ticks"]:
+                number += 1
+            body = [text[len(fence["indent"]) :] for text in lines[start:number]]
+            number += 1
+            if fence["info"].strip() == "python":
+                found.append((start + 1, "\n".join(body) + "\n", skip))
+        if line.strip():
+            skip = None
+    return found
+
+
+def page_id(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_id)
+def test_python_blocks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Top to bottom in one namespace, in an empty directory; a traceback names the line of the page."""
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "page"}
+    for line, source, skip in blocks(path.read_text(encoding="utf-8")):
+        if skip is None:
+            exec(compile("\n" * (line - 1) + source, str(path), "exec"), namespace)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_id)
+def test_relative_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        assert (path.parent / target).exists(), f"{page_id(path)} links to {target}"
+
+
+def test_blocks_are_found() -> None:
+    page = "a\n```python\nx = 1\n```\n<!-- skip: no network -->\n```python\ny\n```\n```sh\nz\n```\n"
+    page += "1. item\n   ```python\n   if x:\n       y = 2\n   ```\n"
+    assert blocks(page) == [(3, "x = 1\n", None), (7, "y\n", "no network"), (14, "if x:\n    y = 2\n", None)]
