@@ -49,7 +49,7 @@ class GreetHandler(PageHandler):
             self.set_signed_cookie("name", name, httponly=True, samesite="Lax")
         else:
             self.clear_cookie("name")
-        self.redirect("/#form", status=303)
+        self.redirect(self.reverse_url("home"), status=303)
 
 
 class TimeHandler(PageHandler):

@@ -50,7 +50,7 @@ find("upload-form").addEventListener("submit", (event) => {
     show(...request.response.files.map((file) => {
       const row = element("div", "");
       row.className = "file";
-      row.append(element("strong", file.name), element("span", sizeOf(file.size)), element("code", file.sha256));
+      row.append(element("strong", file.name), element("span", `${sizeOf(file.size)}, SHA-256`), element("code", file.sha256));
       return row;
     }));
   });
