@@ -26,11 +26,11 @@ def _caller_directory() -> str:
     """Find the directory of the file whose code asks for a template: the first outside the framework."""
     frame = sys._getframe(1)
     while True:
-        code_file = frame.f_code.co_filename
-        inside = (frame.f_globals.get("__name__") or "").startswith("webfw.")
-        # Code compiled from a template runs in frames of its own, with a file name that exists nowhere.
-        if not inside and not code_file.endswith(".generated.py"):
-            return os.path.dirname(os.path.abspath(code_file))
+        names = frame.f_globals
+        inside = (names.get("__name__") or "").startswith("webfw.")
+        # A template that asks for another, by a UI module, runs in frames of its own: they all know this name.
+        if not inside and "_tt_utf8" not in names:
+            return os.path.dirname(os.path.abspath(frame.f_code.co_filename))
         if frame.f_back is None:
             return os.getcwd()
         frame = frame.f_back

@@ -2,25 +2,21 @@
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from webfw import escape
 from webfw.util import ObjectDict
 
 if TYPE_CHECKING:
+    from webfw.httputil import HTTPServerRequest
     from webfw.web.handler import RequestHandler
 
-    from webfw.httputil import HTTPServerRequest
-
 __all__ = [
-    "BUILT_IN_MODULES",
+    "BUILTIN_MODULES",
     "Resources",
     "TemplateModule",
     "UIModule",
     "UINamespace",
-    "load_ui_methods",
-    "load_ui_modules",
 ]
 
 
@@ -170,64 +166,11 @@ class TemplateModule(UIModule):
 
 
 #: The modules every application has.
-BUILT_IN_MODULES: Mapping[str, type[UIModule]] = {
+BUILTIN_MODULES: Mapping[str, type[UIModule]] = {
     "linkify": _Linkify,
     "xsrf_form_html": _XsrfFormHTML,
     "Template": TemplateModule,
 }
-
-
-# --- what an application is given ---
-
-
-def load_ui_modules(given: Any) -> dict[str, type[UIModule]]:
-    """Collect UI modules, with the built-in ones, from the application setting ``ui_modules``.
-
-    :param given: a Python module (its `UIModule` classes count), a mapping of names to classes, a list of
-        both, or None.
-    """
-    found: dict[str, type[UIModule]] = dict(BUILT_IN_MODULES)
-    for source in _sources(given):
-        if isinstance(source, ModuleType):
-            found.update(
-                (name, value)
-                for name, value in vars(source).items()
-                if isinstance(value, type) and issubclass(value, UIModule)
-            )
-        else:
-            found.update(source)
-    return found
-
-
-def load_ui_methods(given: Any) -> dict[str, Callable[..., Any]]:
-    """Collect UI methods, functions that take the handler first, from the application setting ``ui_methods``.
-
-    :param given: a Python module (its public functions count, those with a lower-case initial), a mapping,
-        a list of both, or None.
-    """
-    found: dict[str, Callable[..., Any]] = {}
-    for source in _sources(given):
-        if isinstance(source, ModuleType):
-            found.update(
-                (name, value)
-                for name, value in vars(source).items()
-                if callable(value) and name[0] != "_" and name[0].lower() == name[0]
-            )
-        else:
-            found.update(source)
-    return found
-
-
-def _sources(given: Any) -> list[Any]:
-    if not given:
-        return []
-    sources = list(given) if isinstance(given, list | tuple) else [given]
-    for source in sources:
-        if not isinstance(source, ModuleType | Mapping):
-            raise TypeError(
-                f"ui_modules and ui_methods take Python modules, mappings or lists of both, not {source!r}"
-            )
-    return sources
 
 
 # --- what templates are given ---
