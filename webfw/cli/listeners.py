@@ -111,8 +111,15 @@ def tls_context(certfile: str | None, keyfile: str | None) -> ssl.SSLContext | N
                 raise CommandError(f"{option} {path}: {_why(error)}", FAILED) from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
+
+    def refuse() -> str:
+        # OpenSSL would ask the terminal; a server has nobody sitting there.
+        raise CommandError(
+            f"{keyfile or certfile}: the private key is encrypted; store it without a password", FAILED
+        )
+
     try:
-        context.load_cert_chain(certfile, keyfile)
+        context.load_cert_chain(certfile, keyfile, password=refuse)
     except ssl.SSLError as error:
         files = certfile if keyfile is None else f"{certfile} and {keyfile}"
         reason = (error.reason or str(error)).replace("_", " ").lower()

@@ -19,7 +19,7 @@ from webfw.cli.listeners import Listener, bind_all, close_all, tls_context
 from webfw.cli.target import check_application, load_target
 from webfw.httpserver import HTTPServer
 from webfw.httputil import HTTPServerConnectionDelegate
-from webfw.ioloop.backend import new_event_loop
+from webfw.ioloop.backend import new_event_loop, thread_event_loop
 
 if TYPE_CHECKING:
     # add_parser's type has no name outside argparse's stub.
@@ -77,10 +77,21 @@ def serve(arguments: argparse.Namespace) -> int:
     _set_up_logging(arguments.log_level)
     listeners = bind_all(arguments.bind or ["127.0.0.1:8000"])
     try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=_event_loop) as runner:
             return runner.run(_serve(app, arguments.target, listeners, tls))
     finally:
         close_all(listeners)
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    """The loop the application's module has made and may have given work to; usually a new one."""
+    loop = thread_event_loop()
+    if loop is not None and not loop.is_closed():
+        return loop
+    try:
+        return new_event_loop()
+    except (ValueError, RuntimeError) as error:  # WEBFW_LOOP names none, or one that is not installed
+        raise CommandError(str(error)) from None
 
 
 async def _serve(app: Any, target: str, listeners: Sequence[Listener], tls: ssl.SSLContext | None) -> int:
@@ -112,13 +123,13 @@ async def _stop(server: HTTPServer, signals: "asyncio.Queue[int]") -> int:
         second.cancel()
         cut = drain.result()
         if cut:
-            _logger.warning("cut %d connections that were still busy after %g seconds", cut, DRAIN_SECONDS)
+            _logger.warning("connections cut that were busy after %g seconds: %d", DRAIN_SECONDS, cut)
         _say("webfw stopped")
         return 0
     drain.cancel()
     await asyncio.wait([drain])
     cut = await server.drain(0)
-    _say(f"webfw stopped at once, {cut} connections cut")
+    _say(f"webfw stopped at once, {cut} {'connection' if cut == 1 else 'connections'} cut")
     return 128 + second.result()
 
 

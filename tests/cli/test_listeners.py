@@ -1,0 +1,138 @@
+"""Tests of webfw.cli.listeners: sockets and certificates by name, one sentence for whatever is wrong."""
+
+import os
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+
+from webfw.cli.errors import FAILED, USAGE, CommandError
+from webfw.cli.listeners import bind_all, close_all, tls_context
+
+
+def test_binds_every_address(tmp_path: Path) -> None:
+    path = str(tmp_path / "web.sock")
+    listeners = bind_all(["127.0.0.1:0", f"unix:{path}"])
+    try:
+        tcp, unix = listeners
+        assert tcp.url(tls=False) == f"http://127.0.0.1:{tcp.socket.getsockname()[1]}"
+        assert tcp.url(tls=True).startswith("https://127.0.0.1:")
+        assert unix.url(tls=False) == f"unix:{path}"
+        assert unix.url(tls=True) == f"unix:{path} with TLS"
+        with socket.create_connection(tcp.socket.getsockname()), socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+    finally:
+        close_all(listeners)
+    assert not os.path.exists(path)
+
+
+def test_ipv6_address_stands_in_brackets() -> None:
+    try:
+        listeners = bind_all(["[::1]:0"])
+    except CommandError:
+        pytest.skip("no IPv6 on this machine")
+    assert listeners[0].url(tls=False).startswith("http://[::1]:")
+    close_all(listeners)
+
+
+def test_closing_leaves_the_socket_file_of_another_server(tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    first = bind_all([f"unix:{path}"])
+    path.unlink()
+    second = bind_all([f"unix:{path}"])
+    close_all(first)
+    assert path.exists()
+    close_all(second)
+    assert not path.exists()
+    close_all(second)
+
+
+@pytest.mark.parametrize("address", ["", "nonsense", "127.0.0.1:http", "127.0.0.1:65536", "unix:", "[::1:80"])
+def test_malformed_address_is_a_usage_error(address: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        bind_all([address])
+    assert str(caught.value).startswith(f"--bind {address}: ")
+    assert caught.value.status == USAGE
+
+
+def test_address_in_use_closes_what_was_bound(tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    (taken,) = bind_all(["127.0.0.1:0"])
+    address = taken.url(tls=False).removeprefix("http://")
+    with pytest.raises(CommandError) as caught:
+        bind_all([f"unix:{path}", address])
+    assert str(caught.value) == f"cannot listen on {address}: the address is already in use"
+    assert caught.value.status == FAILED
+    assert not path.exists()
+    taken.close()
+
+
+def test_unknown_host_and_directory(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"on no-such-host\.invalid:80: the host name cannot be resolved"):
+        bind_all(["no-such-host.invalid:80"])
+    with pytest.raises(CommandError, match="no such file or directory"):
+        bind_all([f"unix:{tmp_path}/none/web.sock"])
+
+
+@pytest.fixture(scope="module")
+def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("tls")
+    cert = trustme.CA().issue_cert("localhost")
+    cert.private_key_pem.write_to_path(str(directory / "key.pem"))
+    cert.cert_chain_pems[0].write_to_path(str(directory / "cert.pem"))
+    cert.private_key_and_cert_chain_pem.write_to_path(str(directory / "both.pem"))
+    trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(str(directory / "other.pem"))
+    return directory
+
+
+def test_no_certificate_is_no_context() -> None:
+    assert tls_context(None, None) is None
+
+
+def test_certificate_and_key(pems: Path) -> None:
+    for certfile, keyfile in ((pems / "cert.pem", str(pems / "key.pem")), (pems / "both.pem", None)):
+        context = tls_context(str(certfile), keyfile)
+        assert context is not None
+        assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize(
+    ("certfile", "keyfile", "sentence", "status"),
+    [
+        (None, "key.pem", "--keyfile needs --certfile", USAGE),
+        ("none.pem", None, "--certfile DIR/none.pem: no such file or directory", FAILED),
+        ("cert.pem", "none.pem", "--keyfile DIR/none.pem: no such file or directory", FAILED),
+        ("cert.pem", None, "DIR/cert.pem: not a certificate with its private key", FAILED),
+        (
+            "cert.pem",
+            "other.pem",
+            "DIR/cert.pem and DIR/other.pem: not a certificate with its private key",
+            FAILED,
+        ),
+    ],
+)
+def test_unusable_files(
+    pems: Path, certfile: str | None, keyfile: str | None, sentence: str, status: int
+) -> None:
+    names = [None if name is None else str(pems / name) for name in (certfile, keyfile)]
+    with pytest.raises(CommandError) as caught:
+        tls_context(*names)
+    assert str(caught.value).replace(str(pems), "DIR").startswith(sentence)
+    assert caught.value.status == status
+
+
+def test_encrypted_key_asks_nobody(pems: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+
+    key = serialization.load_pem_private_key((pems / "key.pem").read_bytes(), None)
+    encrypted = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    path = pems / "encrypted.pem"
+    path.write_bytes(encrypted)
+    with pytest.raises(CommandError, match="encrypted.pem: the private key is encrypted"):
+        tls_context(str(pems / "cert.pem"), str(path))

@@ -1,0 +1,79 @@
+"""Tests of webfw.cli.main: which commands there are, and how they end."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import webfw
+from webfw.cli.main import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"webfw {webfw.version}\n"
+
+
+def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    assert "serve" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "webfw: the following arguments are required: COMMAND (see webfw --help)"),
+        (["dance"], "invalid choice: 'dance'"),
+        (["serve"], "webfw serve: the following arguments are required: TARGET (see webfw serve --help)"),
+        (["serve", "a:b", "--loud"], "unrecognized arguments: --loud"),
+        (["serve", "a:b", "--log-level", "shout"], "invalid choice: 'shout'"),
+    ],
+)
+def test_wrong_options_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    errors = capsys.readouterr().err
+    assert sentence in errors
+    assert errors.count("\n") == 1
+
+
+def test_command_error_becomes_a_sentence_and_a_status(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "nothing"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("webfw: 'nothing' names no application")
+    assert captured.err.count("\n") == 1
+
+
+def test_interrupted_while_importing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "cli_interrupted.py").write_text("raise KeyboardInterrupt\n")
+    assert main(["serve", "cli_interrupted:app", "--app-dir", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_python_m_webfw() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "webfw", "--version"], capture_output=True, text=True, cwd=ROOT, timeout=50
+    )
+    assert (done.returncode, done.stdout) == (0, f"webfw {webfw.version}\n")
+
+
+def test_status_reaches_the_shell(webfw_command: Callable[..., Any]) -> None:
+    status, output, errors = webfw_command("serve", "nothing").end()
+    assert (status, output) == (2, "")
+    assert "names no application" in errors
