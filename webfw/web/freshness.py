@@ -19,7 +19,8 @@ def _if_none_match(request: HTTPServerRequest) -> str | None:
     head = request._head
     if head is not None and "if-none-match" not in head.fields.lower():
         return None
-    return request.headers.get("If-None-Match")
+    value: str | None = request.headers.get("If-None-Match")
+    return value
 
 
 class Freshness(HandlerState):

@@ -28,7 +28,8 @@ def _caller_directory() -> str:
     while True:
         names = frame.f_globals
         inside = (names.get("__name__") or "").startswith("webfw.")
-        # A template that asks for another, by a UI module, runs in frames of its own: they all know this name.
+        # A template that asks for another, by a UI module, runs in frames of its own: they all know this
+        # name.
         if not inside and "_tt_utf8" not in names:
             return os.path.dirname(os.path.abspath(frame.f_code.co_filename))
         if frame.f_back is None:
@@ -239,9 +240,9 @@ class Pages(HandlerState):
         self.require_setting("static_path", "static_url")
         static_handler = self.settings.get("static_handler_class")
         if static_handler is None:
-            from webfw.web.static import (
-                StaticFileHandler as static_handler,
-            )  # a handler itself, so it imports this room
+            from webfw.web.static import StaticFileHandler  # a handler, which is made with this chapter
+
+            static_handler = StaticFileHandler
         if include_host is None:
             include_host = self.include_host
         url: str = static_handler.make_static_url(self.settings, path, **kwargs)

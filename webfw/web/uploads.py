@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from functools import wraps
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from webfw.httputil import HTTPHeaders, HTTPServerRequest
 from webfw.sansio.errors import RemoteProtocolError
@@ -324,7 +324,7 @@ class BodyCollector:
             return b"".join(self._parts)
         return self._read_at(0, self.size)
 
-    def open(self) -> IO[bytes]:
+    def open(self) -> BinaryIO:
         """Return a file to read the body from; each has a position of its own, and threads may use them."""
         if self._file is None:
             return io.BytesIO(b"".join(self._parts))
