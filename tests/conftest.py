@@ -1,4 +1,7 @@
-"""How every test runs: coroutines on a fresh loop, no leaked task, no log record that nobody announced."""
+"""How every test runs: coroutines on a fresh loop, no leaked task, no log record that nobody announced.
+
+Fixtures for all: ``expect_log``, and ``webfw_command`` which runs the command as a process.
+"""
 
 import asyncio
 import functools
@@ -8,8 +11,11 @@ import logging
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -209,3 +215,78 @@ def expect_log(_log_guard: _LogGuard) -> Callable[..., Any]:
             pytest.fail(f"expected {wanted} record matching {regex!r} on {logger_name!r}, got {seen}")
 
     return expect
+
+
+# --- the command as a process ---
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Command:
+    """A running ``python -m webfw ...``; its output is read line by line."""
+
+    def __init__(self, arguments: tuple[str, ...], cwd: Path, env: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "webfw", *arguments],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+
+    def read_until(self, pattern: str) -> re.Match[str]:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            match = re.search(pattern, line)
+            if match:
+                return match
+        errors = self.process.communicate()[1]
+        raise AssertionError(f"no line matches {pattern!r} in {self.lines}; standard error: {errors}")
+
+    def url(self) -> str:
+        return self.read_until(r" on (\S+)")[1]
+
+    def stop(self, number: int) -> tuple[int, str, str]:
+        """Send a signal; return the exit status, the rest of the output, and standard error."""
+        self.process.send_signal(number)
+        return self.end()
+
+    def end(self) -> tuple[int, str, str]:
+        output, errors = self.process.communicate(timeout=40)
+        return self.process.returncode, output, errors
+
+
+@contextmanager
+def _commands(directory: Path) -> Iterator[Callable[..., Command]]:
+    started: list[Command] = []
+
+    def start(*arguments: str, cwd: Path = directory, **env: str) -> Command:
+        command = Command(arguments, cwd, env)
+        started.append(command)
+        return command
+
+    try:
+        yield start
+    finally:
+        for command in started:
+            if command.process.poll() is None:
+                command.process.kill()
+            command.process.communicate()
+
+
+@pytest.fixture
+def webfw_command(tmp_path: Path) -> Iterator[Callable[..., Command]]:
+    """``webfw_command("serve", ...)`` starts the command in ``tmp_path``; it is killed at the end."""
+    with _commands(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def webfw_module_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Command]]:
+    """`webfw_command` for servers that all tests of a module share."""
+    with _commands(tmp_path_factory.mktemp("command")) as start:
+        yield start

@@ -84,12 +84,10 @@ class UploadHandler(PageHandler):
         self.files: list[dict[str, Any]] = []
 
     async def part_begin(self, part: Any) -> None:
-        self.digest = hashlib.sha256()
-        self.size = 0
+        part.digest = hashlib.sha256()
 
     async def part_data(self, part: Any, chunk: bytes) -> None:
-        self.digest.update(chunk)
-        self.size += len(chunk)
+        part.digest.update(chunk)
 
     async def part_end(self, part: Any) -> None:
         if part.filename:
@@ -97,8 +95,8 @@ class UploadHandler(PageHandler):
                 {
                     "name": part.filename,
                     "type": part.content_type,
-                    "size": self.size,
-                    "sha256": self.digest.hexdigest(),
+                    "size": part.size,
+                    "sha256": part.digest.hexdigest(),
                 }
             )
 

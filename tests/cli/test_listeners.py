@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,39 @@ def test_ipv6_address_stands_in_brackets() -> None:
     close_all(listeners)
 
 
+def test_inherited_descriptor(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        (listener,) = bind_all([f"fd://{os.dup(opened.fileno())}"])
+        assert listener.url(tls=False) == f"http://127.0.0.1:{opened.getsockname()[1]}"
+        assert not listener.socket.getblocking()
+        listener.close()
+    with socket.socket() as deaf:
+        address = f"fd://{deaf.fileno()}"
+        with pytest.raises(CommandError, match=f"{address}: the descriptor is not a listening stream socket"):
+            bind_all([address])
+        deaf.bind(("127.0.0.1", 0))  # it was left open
+    with (tmp_path / "file").open("w") as file:
+        address = f"fd://{file.fileno()}"
+        with pytest.raises(CommandError, match=f"{address}: socket operation on non-socket"):
+            bind_all([address])
+
+
+def test_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("important")
+    with pytest.raises(CommandError, match="exists and is not a socket") as caught:
+        bind_all([f"unix:{path}"])
+    assert caught.value.status == FAILED
+    assert path.read_text() == "important"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="abstract names are Linux's")
+def test_abstract_name(tmp_path: Path) -> None:
+    (listener,) = bind_all([f"unix:@{tmp_path}"])
+    assert listener.url(tls=False) == f"unix:@{tmp_path}"
+    listener.close()
+
+
 def test_closing_leaves_the_socket_file_of_another_server(tmp_path: Path) -> None:
     path = tmp_path / "web.sock"
     first = bind_all([f"unix:{path}"])
@@ -53,7 +87,7 @@ def test_closing_leaves_the_socket_file_of_another_server(tmp_path: Path) -> Non
 def test_malformed_address_is_a_usage_error(address: str) -> None:
     with pytest.raises(CommandError) as caught:
         bind_all([address])
-    assert str(caught.value).startswith(f"--bind {address}: ")
+    assert str(caught.value).startswith(f"--bind: bind address {address!r}")
     assert caught.value.status == USAGE
 
 

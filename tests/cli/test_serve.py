@@ -49,11 +49,6 @@ async def make_later():
     await asyncio.sleep(0)
     return webfw.web.Application(routes)
 
-import webfw.ioloop
-import_loop = webfw.ioloop.IOLoop.current()
-made_at_import = import_loop.asyncio_loop.create_future()
-import_loop.add_callback(lambda: made_at_import.set_result(app))
-
 own_log = webfw.web.Application(routes, log_function=lambda handler: print("own line", flush=True))
 
 def callback(request):
@@ -151,6 +146,20 @@ def test_own_log_function_stays(serve: Start) -> None:
 def test_factories_and_callbacks(serve: Start, target: str, body: str) -> None:
     command = serve(target)
     assert get(command.url()) == (200, body)
+    assert command.stop(signal.SIGTERM)[0] == 0
+
+
+def test_a_loop_made_by_the_module_is_the_one_that_runs(serve: Start, app_dir: Path) -> None:
+    """What the module scheduled on it at import must happen."""
+    (app_dir / "early.py").write_text(
+        "from webfw.ioloop import IOLoop\n"
+        "from served import app as later\n"
+        "loop = IOLoop.current()\n"
+        "app = loop.asyncio_loop.create_future()\n"
+        "loop.add_callback(lambda: app.set_result(later))\n"
+    )
+    command = serve("early:app")
+    assert get(command.url()) == (200, "hello")
     assert command.stop(signal.SIGTERM)[0] == 0
 
 
@@ -263,7 +272,7 @@ def test_an_idle_connection_does_not_hold_the_server_up(serve: Start) -> None:
         (["served:Hello"], 2, "webfw: served:Hello is the class Hello; it must be"),
         (["served:app", "--keyfile", "x"], 2, "webfw: --keyfile needs --certfile"),
         (["served:app", "--certfile", "x"], 1, "webfw: --certfile x: no such file or directory"),
-        (["served:app", "--bind", "nonsense"], 2, "webfw: --bind nonsense: "),
+        (["served:app", "--bind", "nonsense"], 2, "webfw: --bind: bind address 'nonsense' has no port"),
         (["served:app", "--app-dir", "none"], 2, "webfw: the application directory 'none' does not exist"),
     ],
 )

@@ -8,8 +8,7 @@ import ssl
 from collections.abc import Sequence
 
 from webfw.cli.errors import FAILED, USAGE, CommandError
-from webfw.netutil import bind_sockets, bind_unix_socket
-from webfw.netutil.addresses import parse_bind
+from webfw.netutil import bind_sockets, bind_unix_socket, parse_bind
 
 __all__ = ["Listener", "bind_all", "close_all", "tls_context"]
 
@@ -21,12 +20,14 @@ class Listener:
         self.socket = sock
         name = sock.getsockname()
         self.address: str | tuple[str, int] = name[:2] if isinstance(name, tuple) else os.fsdecode(name)
-        self._inode = _inode(self.address) if isinstance(self.address, str) else None
+        is_path = isinstance(self.address, str) and not self.address.startswith("\0")
+        self._inode = _inode(str(self.address)) if is_path else None
 
     def url(self, tls: bool) -> str:
         """Return what to type into a browser, or ``unix:PATH``."""
         if isinstance(self.address, str):
-            return f"unix:{self.address}{' with TLS' if tls else ''}"
+            path = "@" + self.address[1:] if self.address.startswith("\0") else self.address
+            return f"unix:{path}{' with TLS' if tls else ''}"
         host, port = self.address
         if ":" in host:
             host = f"[{host}]"
@@ -51,7 +52,7 @@ def _inode(path: str) -> tuple[int, int] | None:
 def bind_all(addresses: Sequence[str]) -> list[Listener]:
     """Bind every address, or none.
 
-    :param addresses: each ``HOST:PORT``, ``[IPv6]:PORT``, ``:PORT`` or ``unix:PATH``.
+    :param addresses: each ``HOST:PORT``, ``[IPv6]:PORT``, ``:PORT``, ``unix:PATH`` or ``fd://NUMBER``.
     :raises CommandError: with status 2 for a malformed address, with status 1 when it cannot be bound.
     """
     listeners: list[Listener] = []
@@ -74,13 +75,28 @@ def _bind(address: str) -> list[socket.socket]:
     try:
         place = parse_bind(address)
     except ValueError as error:
-        raise CommandError(f"--bind {address}: {error}", USAGE) from None
+        raise CommandError(f"--bind: {error}", USAGE) from None
     try:
         if place.path is not None:
             return [bind_unix_socket(place.path)]
+        if place.fd is not None:
+            return [_inherited(place.fd)]
+        assert place.port is not None
         return bind_sockets(place.port, place.host)
     except OSError as error:
         raise CommandError(f"cannot listen on {address}: {_why(error)}", FAILED) from None
+    except ValueError as error:  # something else than a socket stands at the path
+        raise CommandError(f"cannot listen on {address}: {error}", FAILED) from None
+
+
+def _inherited(fd: int) -> socket.socket:
+    """The listening socket that the parent process has opened as descriptor ``fd``."""
+    sock = socket.socket(fileno=fd)
+    if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.detach()
+        raise ValueError("the descriptor is not a listening stream socket")
+    sock.setblocking(False)
+    return sock
 
 
 def _why(error: OSError) -> str:
@@ -88,7 +104,7 @@ def _why(error: OSError) -> str:
         return "the address is already in use"
     if isinstance(error, socket.gaierror):
         return "the host name cannot be resolved"
-    return (error.strerror or str(error)).lower()
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 def tls_context(certfile: str | None, keyfile: str | None) -> ssl.SSLContext | None:

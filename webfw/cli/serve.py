@@ -49,7 +49,7 @@ def add_command(commands: "_SubParsersAction[Any]") -> None:
         "--bind",
         action="append",
         metavar="ADDRESS",
-        help="HOST:PORT, [IPv6]:PORT, :PORT or unix:PATH; may be repeated (default: 127.0.0.1:8000)",
+        help="HOST:PORT, [IPv6]:PORT, :PORT, unix:PATH, fd://NUMBER; repeatable (default: 127.0.0.1:8000)",
     )
     parser.add_argument("--certfile", metavar="FILE", help="serve HTTPS with this certificate chain (PEM)")
     parser.add_argument("--keyfile", metavar="FILE", help="the certificate's private key, if not in its file")
@@ -148,10 +148,10 @@ def _signals() -> Iterator["asyncio.Queue[int]"]:
     try:
         yield arrived
     finally:
-        for number, handler in former.items():
+        for caught, handler in former.items():
             with contextlib.suppress(NotImplementedError):
-                loop.remove_signal_handler(number)
-            signal.signal(number, handler)
+                loop.remove_signal_handler(caught)
+            signal.signal(caught, handler)
 
 
 def _say(line: str) -> None:
