@@ -1,0 +1,61 @@
+"""Two older ways to sit on the server, as `Begin`: Tornado's delegates, and a plain function of a request."""
+
+from collections.abc import Awaitable, Callable
+
+from webfw.httpserver.exchange import Begin, Exchange
+from webfw.httputil import HTTPServerConnectionDelegate, HTTPServerRequest, RequestStartLine
+
+__all__ = ["begin_with_callback", "begin_with_delegate"]
+
+
+def begin_with_delegate(delegate: HTTPServerConnectionDelegate) -> Begin:
+    """Serve through ``start_request``, ``headers_received``, ``data_received`` and ``finish``."""
+
+    def begin(exchange: Exchange) -> Awaitable[None] | None:
+        request = exchange.request
+        assert request is not None
+        message = delegate.start_request(exchange, exchange)
+        exchange.sink = message
+        line = RequestStartLine(request.method, request.uri, request.version)
+        return message.headers_received(line, request.headers)
+
+    return begin
+
+
+class _WholeRequest:
+    """Collects the body of a request for a function that wants it whole."""
+
+    __slots__ = ("_callback", "_chunks", "_request")
+
+    def __init__(self, callback: Callable[[HTTPServerRequest], object], request: HTTPServerRequest) -> None:
+        self._callback = callback
+        self._request: HTTPServerRequest | None = request
+        self._chunks: list[bytes] = []
+
+    def data_received(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+
+    def finish(self) -> None:
+        request, self._request = self._request, None
+        if request is not None:
+            request.body = b"".join(self._chunks)
+            request._parse_body()
+            self._callback(request)
+
+    def on_connection_close(self) -> None:
+        self._request = None
+        self._chunks.clear()
+
+
+def begin_with_callback(callback: Callable[[HTTPServerRequest], object]) -> Begin:
+    """Call ``callback`` with every request, its body read and its form parsed.
+
+    It answers through ``request.connection``; what it returns is not looked at.
+    """
+
+    def begin(exchange: Exchange) -> None:
+        request = exchange.request
+        assert request is not None
+        exchange.sink = _WholeRequest(callback, request)
+
+    return begin

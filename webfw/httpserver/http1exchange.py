@@ -1,0 +1,277 @@
+"""One exchange on an HTTP/1 connection: how a response is framed and put on the wire (RFC 9112 sections 6 and 7)."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from webfw.httpserver.exchange import DONE, BodySink, Exchange
+from webfw.httpserver.sendfile import send_file
+from webfw.httputil import HTTPHeaders, HTTPOutputError, HTTPServerRequest
+from webfw.iostream import IOStream, StreamClosedError
+from webfw.log import app_log
+from webfw.sansio.http1 import RequestHead, encode_chunk, encode_head, encode_last_chunk, status_line
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+    from webfw.httpserver.http1 import ServerConnection
+    from webfw.httpserver.peer import RequestContext
+
+__all__ = ["Http1Exchange"]
+
+#: Bodies up to this size are joined to their head, so that both leave in one write.
+JOIN_SIZE = 64 * 1024
+
+
+class Http1Exchange(Exchange):
+    """See `Exchange`.
+
+    :ivar begun: the head of the response has been sent.
+    :ivar complete: the response has been sent whole.
+    :ivar body_done: the request's body has been read whole.
+    :ivar keep_alive: the connection outlives the exchange.
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_close_callback",
+        "_conn",
+        "_left",
+        "_trailers",
+        "begun",
+        "body_done",
+        "bytes_sent",
+        "complete",
+        "context",
+        "has_body",
+        "head",
+        "keep_alive",
+        "request",
+        "sink",
+        "status",
+    )
+
+    def __init__(self, conn: "ServerConnection", head: RequestHead, context: "RequestContext") -> None:
+        self._conn = conn
+        self.head = head
+        self.keep_alive = head.keep_alive and conn.server.keep_alive
+        self.begun = self.complete = False
+        self.sink: BodySink | None = None
+        self.status = self.bytes_sent = 0
+        self._close_callback: Callable[[], None] | None = None
+        self.has_body = has_body = head.chunked or head.content_length is not None
+        self.body_done = not has_body
+        request = HTTPServerRequest.from_head(head, self, context)
+        if conn.server.xheaders:
+            request.context = context = conn.server.behind_proxy(context, request)
+        self.context = context
+        self.request: HTTPServerRequest | None = request
+
+    # The answer, whole.
+
+    def respond(self, status: int, reason: str, headers: HTTPHeaders, body: bytes) -> None:
+        if self.begun:
+            raise HTTPOutputError("the response has begun already")
+        if not self.body_done and self.keep_alive:
+            self.keep_alive = self._conn.body_is_short()
+        if self.keep_alive and self.head.minor and "Connection" not in headers:
+            data = encode_head(status_line(status, reason), headers.fields())
+        else:
+            data = encode_head(status_line(status, reason), self._with_connection(headers))
+        self.begun = self.complete = True
+        self.status = status
+        wire = self._conn.wire
+        if not body or self.head.method == "HEAD":
+            wire.write(data)
+        else:
+            self.bytes_sent = len(body)
+            if len(body) <= JOIN_SIZE:
+                wire.write(data + body)
+            else:
+                wire.write(data)
+                wire.write(body)
+        self._done()
+
+    def _with_connection(self, headers: HTTPHeaders) -> list[tuple[str, str]]:
+        """The fields to send, with the ``Connection`` this answer needs (RFC 9112 section 9.3)."""
+        fields = [pair for pair in headers.fields() if pair[0] != "Connection"]
+        options = headers.get("Connection", "")
+        words = [word.strip().lower() for word in options.split(",")]
+        if "close" in words:
+            self.keep_alive = False
+        if not self.keep_alive:
+            options = "close" if "upgrade" not in words else options
+        elif not self.head.minor:
+            options = "keep-alive"
+        if options:
+            fields.append(("Connection", options))
+        return fields
+
+    def _done(self) -> None:
+        self.request = None
+        self._close_callback = None
+        self._conn.exchange_done(self)
+
+    # The answer, piece by piece.
+
+    def write_headers(
+        self, start_line: Any, headers: HTTPHeaders, chunk: bytes | None = None
+    ) -> "Future[None]":
+        status, reason = start_line.code, start_line.reason
+        if 100 <= status < 200 and status != 101:
+            self.send_informational(status, headers)
+            return DONE  # type: ignore[return-value]
+        if self.begun:
+            raise HTTPOutputError("the response has begun already")
+        if not self.body_done and self.keep_alive:
+            self.keep_alive = self._conn.body_is_short()
+        bodiless = self.head.method == "HEAD" or status in (204, 304) or status == 101
+        length = headers.get("Content-Length")
+        if length is not None and not (length.isascii() and length.isdigit()):
+            raise HTTPOutputError(f"Content-Length is no number: {length[:40]!r}")
+        self._chunked = length is None and self.head.minor > 0 and status not in (101, 204, 304)
+        self._left = 0 if bodiless else None if length is None else int(length)
+        if length is None and not self._chunked and not bodiless:
+            self.keep_alive = False  # HTTP/1.0: the end of the connection ends the body
+        fields = self._with_connection(headers)
+        if "Transfer-Encoding" in headers:  # framing is ours
+            fields = [pair for pair in fields if pair[0] != "Transfer-Encoding"]
+        if self._chunked:
+            fields.append(("Transfer-Encoding", "chunked"))
+            self._chunked = not bodiless
+        data = encode_head(status_line(status, reason), fields)
+        self.begun = True
+        self.status = status
+        self._trailers: list[tuple[str, str]] = []
+        if chunk and self.head.method != "HEAD":
+            data += self._frame(chunk)
+        return self._send(data)
+
+    def _frame(self, chunk: bytes) -> bytes:
+        """A piece of the body as it goes on the wire; counts it against the announced length."""
+        if self._left is not None:
+            self._left -= len(chunk)
+            if self._left < 0:
+                self.abort_response()
+                raise HTTPOutputError("more was written than Content-Length announced")
+        self.bytes_sent += len(chunk)
+        return encode_chunk(chunk) if self._chunked else chunk
+
+    def _send(self, data: bytes) -> "Future[None]":
+        conn = self._conn
+        wire = conn.wire
+        if wire.closing:
+            gone = asyncio.get_running_loop().create_future()
+            gone.set_exception(StreamClosedError())
+            gone.exception()  # whoever does not wait for it need not be told
+            return gone
+        wire.write(data)
+        if wire.write_paused:
+            return conn.stalled()
+        return DONE  # type: ignore[return-value]
+
+    def write(self, chunk: bytes) -> "Future[None]":
+        if not self.begun or self.complete:
+            raise HTTPOutputError("write between write_headers and finish only")
+        if not chunk or self.head.method == "HEAD":
+            return DONE  # type: ignore[return-value]
+        return self._send(self._frame(bytes(chunk)))
+
+    def finish(self) -> None:
+        if self.complete:
+            return
+        if not self.begun:
+            raise HTTPOutputError("finish before write_headers")
+        if self._left and not self._conn.wire.closing:
+            self.abort_response()
+            raise HTTPOutputError(f"{self._left} bytes less were written than Content-Length announced")
+        self.complete = True
+        if self._chunked:
+            self._conn.wire.write(encode_last_chunk(self._trailers))
+        self._done()
+
+    def set_trailers(self, trailers: Iterable[tuple[str, str]]) -> None:
+        self._trailers = list(trailers)
+
+    def send_informational(self, status: int, headers: HTTPHeaders) -> None:
+        if not 100 <= status < 200 or status == 101:
+            raise HTTPOutputError(f"{status} is no interim status")
+        if self.begun:
+            raise HTTPOutputError("the response has begun already")
+        if self.head.minor:
+            self._conn.wire.write(encode_head(status_line(status, None), headers.fields()))
+
+    async def sendfile(self, file: BinaryIO, offset: int, count: int) -> None:
+        if not self.begun or self.complete:
+            raise HTTPOutputError("sendfile between write_headers and finish only")
+        if self.head.method == "HEAD":
+            return
+        if self._chunked:
+            raise HTTPOutputError("sendfile needs a Content-Length")
+        self._frame_count(count)
+        await send_file(self._conn, file, offset, count)
+
+    def _frame_count(self, count: int) -> None:
+        if self._left is not None:
+            if count > self._left:
+                self.abort_response()
+                raise HTTPOutputError("more was written than Content-Length announced")
+            self._left -= count
+        self.bytes_sent += count
+
+    def abort_response(self) -> None:
+        self.complete = True
+        self._conn.abort()
+
+    # The request.
+
+    def take_trailers(self, trailers: list[tuple[str, str]]) -> None:
+        """Keep the fields that came behind a chunked body apart, as ``request.trailers``."""
+        if self.request is not None:
+            kept = HTTPHeaders()
+            for name, value in trailers:
+                kept.add(name, value)
+            self.request.trailers = kept
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        self._close_callback = callback
+
+    def client_gone(self) -> None:
+        """Tell whoever answers that nobody may be listening any more; once."""
+        callback, self._close_callback = self._close_callback, None
+        sink, self.sink = self.sink, None
+        if callback is None and sink is not None:
+            callback = sink.on_connection_close
+        if callback is not None and not self.complete:
+            try:
+                callback()
+            except Exception:
+                # Border: a callback of the application must not break the transport.
+                app_log.error("Uncaught exception in a close callback", exc_info=True)
+
+    def connection_lost(self) -> None:
+        """The connection is gone, or taken from this exchange."""
+        self.client_gone()
+        self.request = None
+
+    def set_max_body_size(self, max_body_size: int) -> None:
+        if self.has_body:
+            self._conn.set_max_body_size(max_body_size)
+
+    def set_body_timeout(self, timeout: float) -> None:
+        if self.has_body:
+            self._conn.set_body_timeout(timeout)
+
+    @property
+    def stream(self) -> Any:
+        """The wire below, for what programs ask of Tornado's ``request.connection.stream``."""
+        return self._conn.wire
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._conn.wire.get_extra_info(name, default)
+
+    def detach(self) -> IOStream:
+        self.complete = self.begun = True
+        self.request = None
+        self._close_callback = None
+        return self._conn.detach()

@@ -1,0 +1,68 @@
+"""Files to a socket without copying them through Python; pieces read off the loop where the kernel cannot do it."""
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, BinaryIO
+
+from webfw.iostream import StreamClosedError
+
+if TYPE_CHECKING:
+    from webfw.httpserver.http1 import ServerConnection
+
+__all__ = ["send_file"]
+
+#: Bytes the kernel is asked to send at once: a slow disk may hold the loop for that long.
+KERNEL_PIECE = 1024 * 1024
+#: Bytes read at once where the file goes through Python.
+READ_PIECE = 64 * 1024
+
+
+async def send_file(conn: "ServerConnection", file: BinaryIO, offset: int, count: int) -> None:
+    """Send ``count`` bytes of ``file`` from ``offset`` on.
+
+    On a plain socket ``os.sendfile`` is used for as much as the kernel takes.  When it takes no more, one piece goes
+    through the transport, whose back-pressure then says when there is room again: so no descriptor is watched beside
+    the transport's own, which uvloop does not allow.
+
+    :raises StreamClosedError: the client went away.
+    :raises OSError: the file is shorter than announced, or cannot be read.
+    """
+    wire = conn.wire
+    loop = asyncio.get_running_loop()
+    socket = wire.get_extra_info("socket") if wire.get_extra_info("sslcontext") is None else None
+    direct = socket is not None and hasattr(os, "sendfile")
+    end = offset + count
+    while offset < end:
+        if wire.closing:
+            raise StreamClosedError()
+        if direct and not wire.write_buffer_size:
+            try:
+                sent = os.sendfile(socket.fileno(), file.fileno(), offset, min(end - offset, KERNEL_PIECE))
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                if isinstance(error, ConnectionError):
+                    raise StreamClosedError(error) from error
+                direct = False
+            else:
+                if not sent:
+                    raise OSError("the file is shorter than announced")
+                offset += sent
+                await asyncio.sleep(0)
+                continue
+        piece = await loop.run_in_executor(None, _read, file, min(READ_PIECE, end - offset), offset)
+        if not piece:
+            raise OSError("the file is shorter than announced")
+        if wire.closing:
+            raise StreamClosedError()
+        wire.write(piece)
+        offset += len(piece)
+        if direct or wire.write_paused:
+            await conn.emptied()
+
+
+def _read(file: BinaryIO, size: int, offset: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(file.fileno(), size, offset)
+    file.seek(offset)
+    return file.read(size)

@@ -1,0 +1,237 @@
+"""The HTTP server: listeners, settings and the connections they bring; no parsing and no framing may enter."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from math import inf
+from typing import Any
+
+from webfw.httpserver.adapters import begin_with_callback, begin_with_delegate
+from webfw.httpserver.exchange import Begin
+from webfw.httpserver.http1 import ServerConnection
+from webfw.httpserver.http1exchange import Http1Exchange
+from webfw.httpserver.limits import Limits
+from webfw.httpserver.peer import RequestContext, behind_proxy, context_of
+from webfw.httputil import (
+    HTTPConnection,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    HTTPServerRequest,
+)
+from webfw.ioloop import deadlines
+from webfw.iostream import IOStream
+from webfw.iostream.wire import Wire
+from webfw.sansio.decompress import Decoder, decoder_for
+from webfw.sansio.http1 import HeadLimits
+from webfw.tcpserver import TCPServer
+from webfw.util import Configurable
+
+__all__ = ["HTTPServer"]
+
+#: Content codings of a request body that ``decompress_request`` undoes.
+_REQUEST_CODINGS = ("gzip", "x-gzip", "deflate")
+
+
+class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
+    """A non-blocking HTTP/1.1 server, safe against slow and malformed clients by default.
+
+    :param request_callback: what answers: an `Application` or a container, any `HTTPServerConnectionDelegate`, or a
+        function that is called with each `HTTPServerRequest` once its body is there.
+    :param no_keep_alive: close after every response.
+    :param xheaders: believe ``X-Real-Ip``/``X-Forwarded-For`` and ``X-Scheme``/``X-Forwarded-Proto``; only behind a
+        proxy that sets them.
+    :param trusted_downstream: addresses of proxies to skip in ``X-Forwarded-For``.
+    :param ssl_options: an `ssl.SSLContext`, or a dict of arguments for one (`netutil.ssl_options_to_context`).
+    :param protocol: the scheme requests shall report, when a proxy ends TLS.
+    :param decompress_request: undo gzip and deflate request bodies; `max_body_size` then limits what comes out.
+    :param chunk_size: bytes a streaming handler gets at once, at most.
+    :param max_header_size: bytes of a request's head; more is answered 431.
+    :param max_body_size: bytes of a request's body; more is answered 413.  Default 100 MiB.
+    :param max_buffer_size: Tornado's older name for the limit of a buffered body, used when ``max_body_size`` is not
+        given.
+    :param idle_connection_timeout: seconds a connection may be idle between requests, 75 by default (Tornado: 3600).
+    :param body_timeout: seconds a whole body may take; none by default, since ``min_body_rate`` holds for any size.
+    :param header_timeout: seconds a request's head may take from accept or its first byte on, 10 by default.
+    :param min_body_rate: bytes a second a body must bring on average after ``body_grace`` seconds.
+    :param write_timeout: seconds a client may take no byte of a waiting response.
+    :param tls_handshake_timeout: seconds a TLS handshake may take.
+    :param limits: all of the above limits as one `Limits`, in place of the single ones.
+    :param allow_bare_lf: accept a bare LF as line end in request heads (RFC 9112 section 2.2 allows it; two parsers
+        may then disagree, so it is refused by default).
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # `Configurable` calls `initialize` with these arguments.
+        pass
+
+    def initialize(
+        self,
+        request_callback: HTTPServerConnectionDelegate | Callable[[HTTPServerRequest], None],
+        no_keep_alive: bool = False,
+        xheaders: bool = False,
+        ssl_options: dict[str, Any] | ssl.SSLContext | None = None,
+        protocol: str | None = None,
+        decompress_request: bool = False,
+        chunk_size: int | None = None,
+        max_header_size: int | None = None,
+        idle_connection_timeout: float | None = None,
+        body_timeout: float | None = None,
+        max_body_size: int | None = None,
+        max_buffer_size: int | None = None,
+        trusted_downstream: list[str] | None = None,
+        *,
+        header_timeout: float | None = None,
+        min_body_rate: int | None = None,
+        body_grace: float | None = None,
+        write_timeout: float | None = None,
+        tls_handshake_timeout: float | None = None,
+        allow_bare_lf: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        if limits is None:
+            head = {"max_header_size": max_header_size} if max_header_size else {}
+            given = {
+                "chunk_size": chunk_size,
+                "max_body_size": max_body_size if max_body_size is not None else max_buffer_size,
+                "idle_timeout": idle_connection_timeout,
+                "body_timeout": body_timeout,
+                "header_timeout": header_timeout,
+                "min_body_rate": min_body_rate,
+                "body_grace": body_grace,
+                "write_timeout": write_timeout,
+                "tls_handshake_timeout": tls_handshake_timeout,
+            }
+            limits = Limits(
+                head=HeadLimits(allow_bare_lf=allow_bare_lf, **head),
+                **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
+            )
+        self.request_callback = request_callback
+        self.limits = limits
+        self.idle_timeout = limits.idle_timeout or inf
+        self.keep_alive = not no_keep_alive
+        self.xheaders = xheaders
+        self.protocol = protocol
+        self.decompress_request = decompress_request
+        self.trusted_downstream = frozenset(trusted_downstream or ())
+        self._connections: set[ServerConnection] = set()
+        self._empty: asyncio.Event | None = None
+        self._own_streams = type(self).handle_stream is not HTTPServer.handle_stream
+        self.begin = self._choose_begin()
+        TCPServer.__init__(
+            self,
+            ssl_options=ssl_options,
+            max_buffer_size=max_buffer_size,
+            read_chunk_size=chunk_size,
+        )
+
+    @classmethod
+    def configurable_base(cls) -> type[Configurable]:
+        return HTTPServer
+
+    @classmethod
+    def configurable_default(cls) -> type[Configurable]:
+        return HTTPServer
+
+    def _choose_begin(self) -> Begin:
+        """How an exchange reaches the application: directly, by Tornado's delegates, or by a plain function."""
+        if type(self).start_request is not HTTPServer.start_request:
+            return begin_with_delegate(self)
+        begin: Begin | None = getattr(self.request_callback, "begin", None)
+        if begin is not None:
+            return begin
+        if isinstance(self.request_callback, HTTPServerConnectionDelegate):
+            return begin_with_delegate(self.request_callback)
+        return begin_with_callback(self.request_callback)
+
+    # Connections.
+
+    def _make_wire(self) -> Wire:
+        """What a listener makes for a new connection: a wire that HTTP/1 consumes, with no stream in between."""
+        if self._own_streams:
+            return super()._make_wire()
+        return Wire(asyncio.get_running_loop(), self._serve)
+
+    def _serve(self, wire: Wire) -> ServerConnection:
+        self.sweeper = deadlines.for_loop(wire.loop)
+        context = context_of(
+            wire.get_extra_info("peername"),
+            wire.get_extra_info("sslcontext") is not None,
+            self.protocol,
+            self.trusted_downstream,
+        )
+        conn = ServerConnection(self, wire, context)
+        wire.consumer = conn
+        self._connections.add(conn)
+        self.sweeper.watch(conn, self.limits.shortest())
+        return conn
+
+    def handle_stream(self, stream: IOStream, address: Any) -> Awaitable[None] | None:
+        """Serve HTTP on a stream that somebody else accepted."""
+        wire, rest = stream.detach_wire()
+        conn = self._serve(wire)
+        if rest:
+            conn.data_received(rest)
+        return None
+
+    def connection_closed(self, conn: ServerConnection) -> None:
+        """A connection is gone; called by the connection."""
+        self._connections.discard(conn)
+        if self._empty is not None and not self._connections:
+            self._empty.set()
+
+    def behind_proxy(self, context: RequestContext, request: HTTPServerRequest) -> RequestContext:
+        """The client of one request by what the proxy in front says (``xheaders``)."""
+        seen = behind_proxy(context, request.headers)
+        request.remote_ip = seen.remote_ip
+        request.protocol = seen.protocol
+        return seen
+
+    def inflate(self, exchange: Http1Exchange) -> Decoder | None:
+        """The decoder for the request's body, where it came compressed and ``decompress_request`` is on."""
+        request = exchange.request
+        assert request is not None
+        coding = request.headers.get("Content-Encoding", "").strip().lower()
+        if coding not in _REQUEST_CODINGS:
+            return None
+        del request.headers["Content-Encoding"]
+        request.headers["X-Consumed-Content-Encoding"] = coding
+        return decoder_for(coding, self.limits.max_body_size)
+
+    # The end.
+
+    async def close_all_connections(self) -> None:
+        """Close every connection: idle ones at once, others when their response is out."""
+        self.keep_alive = False
+        for conn in list(self._connections):
+            conn.close_when_idle()
+        if self._connections:
+            self._empty = asyncio.Event()
+            await self._empty.wait()
+            self._empty = None
+
+    async def drain(self, timeout: float = 30.0) -> int:
+        """Stop accepting, let running requests end, then close everything.
+
+        :param timeout: seconds to wait; what is still running then is cut.
+        :returns: how many connections had to be cut.
+        """
+        self.stop()
+        try:
+            await asyncio.wait_for(self.close_all_connections(), timeout)
+        except TimeoutError:
+            pass
+        cut = list(self._connections)
+        for conn in cut:
+            conn.abort()
+        return len(cut)
+
+    # Tornado's seam.
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        """Hand a request on to `request_callback`; override it to see every request begin."""
+        if isinstance(self.request_callback, HTTPServerConnectionDelegate):
+            return self.request_callback.start_request(server_conn, request_conn)
+        raise NotImplementedError("request_callback is a function; it has no start_request")
+
+    def on_close(self, server_conn: object) -> None:
+        """A connection has ended."""

@@ -1,0 +1,5 @@
+"""Tools for testing what is built with webfw: fakes of the network and the clock; no test case of ours may enter."""
+
+from webfw.testing.fakes import FakeClock, FakeWire
+
+__all__ = ["FakeClock", "FakeWire"]
