@@ -1,7 +1,7 @@
 """A wire: one asyncio transport whose bytes are pushed to a consumer; no parsing and no waiting may enter.
 
-asyncio's plain ``data_received`` path allocates 256 KiB for every read.  A `Wire` is a ``BufferedProtocol`` instead: all
-wires of a loop share one 64 KiB buffer, and what was read is handed on as `bytes` before the next read can happen.
+asyncio's plain ``data_received`` path allocates 256 KiB for every read.  A `Wire` is a ``BufferedProtocol`` instead:
+all wires of a loop share one 64 KiB buffer, and what was read is handed on as `bytes` before the next read can happen.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Fakes of the outside world: a wire that is two byte strings and a clock that moves when told; no network may enter."""
+"""Fakes of the outside world: a wire made of byte strings, a clock that moves when told; no network may enter."""
 
 from typing import Any
 

@@ -1,0 +1,173 @@
+"""A wire over real sockets: what asyncio calls reaches the consumer, once and in order."""
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from webfw.iostream.wire import READ_BUFFER_SIZE, Wire
+
+
+class Consumer:
+    def __init__(self, keep_open: bool = False) -> None:
+        self.received = b""
+        self.reads: list[int] = []
+        self.lost: list[Exception | None] = []
+        self.resumed = 0
+        self.keep_open = keep_open
+        self.event = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        assert type(data) is bytes
+        self.received += data
+        self.reads.append(len(data))
+        self.event.set()
+
+    def eof_received(self) -> bool:
+        self.event.set()
+        return self.keep_open
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.append(exc)
+        self.event.set()
+
+    def resume_writing(self) -> None:
+        self.resumed += 1
+        self.event.set()
+
+    async def until(self, condition: Any) -> None:
+        while not condition():
+            self.event.clear()
+            await self.event.wait()
+
+
+async def connect(keep_open: bool = False) -> tuple[Wire, Consumer, socket.socket]:
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    far.setblocking(False)
+    loop = asyncio.get_running_loop()
+    consumer = Consumer(keep_open)
+    made: list[Wire] = []
+
+    def connected(wire: Wire) -> None:
+        made.append(wire)
+        wire.consumer = consumer
+
+    _, wire = await loop.create_connection(lambda: Wire(loop, connected), sock=near)
+    assert made == [wire]
+    return wire, consumer, far
+
+
+async def test_bytes_arrive_as_they_are_read() -> None:
+    wire, consumer, far = await connect()
+    loop = asyncio.get_running_loop()
+    data = bytes(range(256)) * 1024
+    await asyncio.gather(
+        loop.sock_sendall(far, data), consumer.until(lambda: len(consumer.received) == len(data))
+    )
+    assert consumer.received == data
+    assert max(consumer.reads) <= READ_BUFFER_SIZE
+    wire.close()
+    await consumer.until(lambda: consumer.lost)
+    assert consumer.lost == [None]
+    far.close()
+
+
+async def test_two_wires_share_a_buffer_and_nothing_else() -> None:
+    one, first, far_one = await connect()
+    two, second, far_two = await connect()
+    assert one.get_buffer(-1) is two.get_buffer(-1)
+    far_one.send(b"one")
+    far_two.send(b"two")
+    await first.until(lambda: first.received)
+    await second.until(lambda: second.received)
+    assert (first.received, second.received) == (b"one", b"two")
+    for wire, consumer, far in ((one, first, far_one), (two, second, far_two)):
+        wire.abort()
+        await consumer.until(lambda consumer=consumer: consumer.lost)
+        far.close()
+
+
+async def test_writing_pauses_and_resumes() -> None:
+    wire, consumer, far = await connect()
+    loop = asyncio.get_running_loop()
+    size = 4_000_000
+    wire.write(b"x" * size)
+    assert wire.write_paused
+    assert wire.write_buffer_size > 0
+    left = size
+    while left:
+        left -= len(await loop.sock_recv(far, 1 << 20))
+    await consumer.until(lambda: consumer.resumed)
+    assert not wire.write_paused
+    wire.close()
+    wire.close()
+    wire.write(b"dropped without a warning")
+    await consumer.until(lambda: consumer.lost)
+    far.close()
+
+
+async def test_half_close() -> None:
+    wire, consumer, far = await connect(keep_open=True)
+    far.shutdown(socket.SHUT_WR)
+    await consumer.until(lambda: consumer.event.is_set())
+    assert not wire.closed()
+    wire.write(b"bye")
+    wire.write_eof()
+    wire.write(b"dropped")
+    loop = asyncio.get_running_loop()
+    assert await loop.sock_recv(far, 100) == b"bye"
+    assert await loop.sock_recv(far, 100) == b""
+    wire.close()
+    await consumer.until(lambda: consumer.lost)
+    far.close()
+
+
+async def test_reading_pauses() -> None:
+    wire, consumer, far = await connect()
+    wire.pause_reading()
+    far.send(b"later")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert consumer.received == b""
+    wire.resume_reading()
+    await consumer.until(lambda: consumer.received)
+    assert wire.socket.fileno() > 0
+    far.close()
+    await consumer.until(lambda: consumer.lost)
+    wire.resume_reading()  # on a closed wire: nothing
+
+
+async def test_the_consumer_can_be_swapped() -> None:
+    wire, first, far = await connect()
+    second = Consumer()
+    far.send(b"one")
+    await first.until(lambda: first.received)
+    wire.consumer = second
+    far.send(b"two")
+    await second.until(lambda: second.received)
+    assert (first.received, second.received) == (b"one", b"two")
+    far.close()
+    await second.until(lambda: second.lost)
+    assert first.lost == []
+
+
+async def test_a_wire_nobody_listens_to_is_silent() -> None:
+    wire = Wire(asyncio.get_running_loop(), lambda wire: None)
+    wire.write(b"nowhere")
+    wire.buffer_updated(3)
+    wire.resume_writing()
+    assert wire.eof_received() is False
+    wire.connection_lost(None)
+    assert wire.closing
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_after_the_end_nothing_is_written(how: str) -> None:
+    wire, consumer, far = await connect()
+    getattr(wire, how)()
+    for _ in range(20):
+        wire.write(b"x")  # asyncio itself would log a warning
+    await consumer.until(lambda: consumer.lost)
+    far.close()

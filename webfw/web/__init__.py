@@ -1,0 +1,1 @@
+"""Request handlers and the application that routes to them: what a site is written with."""

@@ -1,0 +1,249 @@
+"""The application: routes, settings, and how a request finds its handler; what a handler does may not enter."""
+
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from webfw.httpserver import Exchange, HTTPServer
+from webfw.httputil import HTTPMessageDelegate, HTTPServerRequest, RequestStartLine
+from webfw.log import access_log
+from webfw.netutil import DEFAULT_BACKLOG
+from webfw.routing import (
+    AnyMatches,
+    DefaultHostMatches,
+    HostMatches,
+    ReversibleRouter,
+    ReversibleRuleRouter,
+    Rule,
+)
+from webfw.web.execution import HandlerDelegate
+from webfw.web.handler import RequestHandler
+from webfw.web.simple import ErrorHandler
+from webfw.web.static import StaticFileHandler
+from webfw.web.transforms import GZipContentEncoding, OutputTransform
+from webfw.web.ui import BUILTIN_MODULES, UIModule
+
+__all__ = ["Application"]
+
+
+class _HandlerRouter(ReversibleRuleRouter):
+    """Rules whose targets may be handler classes, and lists of further rules."""
+
+    def __init__(self, application: "Application", rules: Any = None) -> None:
+        self.application = application
+        super().__init__(rules)
+
+    def process_rule(self, rule: Rule) -> Rule:
+        rule = super().process_rule(rule)
+        if isinstance(rule.target, (list, tuple)):
+            rule.target = _HandlerRouter(self.application, rule.target)
+        return rule
+
+    def get_target_delegate(
+        self, target: Any, request: HTTPServerRequest, **target_params: Any
+    ) -> HTTPMessageDelegate | None:
+        if isinstance(target, type) and issubclass(target, RequestHandler):
+            return self.application.get_handler_delegate(request, target, **target_params)
+        return super().get_target_delegate(target, request, **target_params)
+
+
+class Application(ReversibleRouter):
+    """Handlers and settings that make up a web application.
+
+    :param handlers: routes, tried in order: tuples ``(pattern, handler[, arguments[, name]])``, `URLSpec` or `Rule`.
+        A target may also be a nested list of routes, a router or another application.
+    :param default_host: the host to assume when a request names one that no `add_handlers` pattern matches.
+    :param transforms: `OutputTransform` classes for every response.
+    :param settings: see the reference of settings; a handler reads them as ``self.settings``.
+
+    Settings that this class itself knows: ``debug``, ``compress_response``, ``static_path``, ``static_url_prefix``,
+    ``static_handler_class``, ``static_handler_args``, ``ui_modules``, ``ui_methods``, ``default_handler_class``,
+    ``default_handler_args``, ``log_function``, ``request_timeout``, ``cancel_on_disconnect``.
+    """
+
+    def __init__(
+        self,
+        handlers: Iterable[Any] | None = None,
+        default_host: str | None = None,
+        transforms: "list[type[OutputTransform]] | None" = None,
+        **settings: Any,
+    ) -> None:
+        self.transforms: list[type[OutputTransform]] = list(transforms or ())
+        if transforms is None and (settings.get("compress_response") or settings.get("gzip")):
+            self.transforms.append(GZipContentEncoding)
+        self.default_host = default_host
+        self.settings: dict[str, Any] = settings
+        self.ui_modules: dict[str, type[UIModule]] = dict(BUILTIN_MODULES)
+        self.ui_methods: dict[str, Any] = {}
+        self._load_ui_modules(settings.get("ui_modules", {}))
+        self._load_ui_methods(settings.get("ui_methods", {}))
+        if settings.get("debug"):
+            settings.setdefault("compiled_template_cache", False)
+            settings.setdefault("static_hash_cache", False)
+            settings.setdefault("serve_traceback", True)
+        routes = list(handlers or [])
+        if settings.get("static_path"):
+            routes = [*self._static_routes(), *routes]
+        self.wildcard_router = _HandlerRouter(self, routes)
+        self.default_router = _HandlerRouter(self, [Rule(AnyMatches(), self.wildcard_router)])
+
+    def _static_routes(self) -> list[Any]:
+        settings = self.settings
+        prefix = settings.setdefault("static_url_prefix", "/static/")
+        handler_class = settings.get("static_handler_class", StaticFileHandler)
+        arguments = dict(settings.get("static_handler_args", {}), path=settings["static_path"])
+        patterns = (_literal(prefix) + r"(.*)", r"/(favicon\.ico)", r"/(robots\.txt)")
+        return [(pattern, handler_class, arguments) for pattern in patterns]
+
+    def _load_ui_methods(self, methods: Any) -> None:
+        if isinstance(methods, ModuleType):
+            methods = {name: getattr(methods, name) for name in dir(methods)}
+        if isinstance(methods, Mapping):
+            for name, method in methods.items():
+                if not name.startswith("_") and callable(method) and name[:1].lower() == name[:1]:
+                    self.ui_methods[name] = method
+        else:
+            for part in methods:
+                self._load_ui_methods(part)
+
+    def _load_ui_modules(self, modules: Any) -> None:
+        if isinstance(modules, ModuleType):
+            modules = {name: getattr(modules, name) for name in dir(modules)}
+        if isinstance(modules, Mapping):
+            for name, module in modules.items():
+                if isinstance(module, type) and issubclass(module, UIModule):
+                    self.ui_modules[name] = module
+        else:
+            for part in modules:
+                self._load_ui_modules(part)
+
+    def listen(
+        self,
+        port: int,
+        address: str | None = None,
+        *,
+        family: int = 0,
+        backlog: int = DEFAULT_BACKLOG,
+        flags: int | None = None,
+        reuse_port: bool = False,
+        **kwargs: Any,
+    ) -> HTTPServer:
+        """Serve this application on a port of the running or current loop.
+
+        :param kwargs: for `HTTPServer`.
+        :returns: the server, to stop it.
+        """
+        server = HTTPServer(self, **kwargs)
+        server.listen(
+            port, address=address, family=family, backlog=backlog, flags=flags, reuse_port=reuse_port
+        )
+        return server
+
+    def add_handlers(self, host_pattern: str, host_handlers: Iterable[Any]) -> None:
+        """Add routes for hosts that match a regular expression; they are tried before those of no host."""
+        rule = Rule(HostMatches(host_pattern), _HandlerRouter(self, host_handlers))
+        self.default_router.rules.insert(-1, rule)
+        if self.default_host is not None:
+            self.wildcard_router.add_rules(
+                [(DefaultHostMatches(self, rule.matcher.host_pattern), host_handlers)]
+            )
+
+    def add_transform(self, transform_class: "type[OutputTransform]") -> None:
+        """Apply a transform to every response from now on."""
+        self.transforms.append(transform_class)
+
+    # A request finds its handler.
+
+    def begin(self, exchange: Exchange) -> Awaitable[None] | None:
+        """Take an exchange from the server: route it and run its handler, or be ready for its body."""
+        request = exchange.request
+        assert request is not None
+        found = self.default_router.resolve(request)
+        if found is None:
+            delegate = self._not_found(request)
+        else:
+            target, arguments, path_args, path_kwargs = found
+            if isinstance(target, type) and issubclass(target, RequestHandler):
+                delegate = self.get_handler_delegate(request, target, arguments, path_args, path_kwargs)
+            else:
+                other = self.find_handler(request)
+                if not isinstance(other, HandlerDelegate):
+                    return self._begin_foreign(exchange, other)
+                delegate = other
+        if exchange.has_body:
+            exchange.sink = delegate
+            return delegate.wants_body()
+        if delegate.stream_request_body:
+            wait = delegate.wants_body()
+            exchange.sink = delegate
+            return wait
+        delegate.execute()
+        return None
+
+    def _begin_foreign(self, exchange: Exchange, delegate: HTTPMessageDelegate) -> Awaitable[None] | None:
+        """Begin an exchange whose target is no handler of ours but any message delegate."""
+        request = exchange.request
+        assert request is not None
+        exchange.sink = delegate
+        line = RequestStartLine(request.method, request.uri, request.version)
+        return delegate.headers_received(line, request.headers)
+
+    def _not_found(self, request: HTTPServerRequest) -> HandlerDelegate:
+        if self.settings.get("default_handler_class"):
+            arguments = self.settings.get("default_handler_args", {})
+            return self.get_handler_delegate(request, self.settings["default_handler_class"], arguments)
+        return self.get_handler_delegate(request, ErrorHandler, {"status_code": 404})
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:
+        """What shall answer a request (the `Router` interface)."""
+        found = self.default_router.find_handler(request)
+        return self._not_found(request) if found is None else found
+
+    def get_handler_delegate(
+        self,
+        request: HTTPServerRequest,
+        target_class: type[RequestHandler],
+        target_kwargs: dict[str, Any] | None = None,
+        path_args: Sequence[bytes | None] | None = None,
+        path_kwargs: Mapping[str, bytes | None] | None = None,
+    ) -> HandlerDelegate:
+        """The delegate that runs a handler class for a request; override it to put something in between."""
+        return HandlerDelegate(self, request, target_class, target_kwargs, path_args or (), path_kwargs or {})
+
+    def __call__(self, request: HTTPServerRequest) -> Any:
+        """Answer a request whose body is there already, as `FallbackHandler` has it."""
+        delegate = self.find_handler(request)
+        if isinstance(delegate, HandlerDelegate):
+            return delegate.execute()
+        delegate.finish()
+        return None
+
+    def reverse_url(self, name: str, *args: Any) -> str:
+        """The path of the route of that name, its groups filled with ``args``.
+
+        :raises KeyError: no route has that name.
+        """
+        path = self.default_router.reverse_url(name, *args)
+        if path is None:
+            raise KeyError(f"{name} not found in named urls")
+        return path
+
+    def log_request(self, handler: RequestHandler) -> None:
+        """Write the access log's line for a request that is done.
+
+        Override it, or set the ``log_function`` setting to a function of the handler, to log in another way.
+        """
+        log_function = self.settings.get("log_function")
+        if log_function is not None:
+            log_function(handler)
+            return
+        status = handler._status_code
+        level = 20 if status < 400 else 30 if status < 500 else 40
+        if access_log.isEnabledFor(level):
+            milliseconds = 1000.0 * handler.request.request_time()
+            access_log.log(level, "%d %s %.2fms", status, handler._request_summary(), milliseconds)
+
+
+def _literal(text: str) -> str:
+    """A pattern that matches just that text, in the form routes can be reversed from."""
+    return "".join("\\" + c if c in r"\.^$*+?{}[]()|" else c for c in text)
