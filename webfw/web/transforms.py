@@ -1,6 +1,6 @@
 """What may happen to an answer on its way out: content codings; how it is made and sent stays out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -8,7 +8,7 @@ from webfw.httputil import HTTPHeaders, HTTPServerRequest
 from webfw.httputil.values import choose_encoding
 from webfw.sansio.compress import CODINGS, Compressor, available, make_compressor
 
-__all__ = ["GZipContentEncoding", "OutputTransform", "compression_transform"]
+__all__ = ["GZipContentEncoding", "OutputTransform", "compression_transform", "gains_by_compression"]
 
 
 class OutputTransform:
@@ -96,8 +96,7 @@ class GZipContentEncoding(OutputTransform):
         return self._compressor is not None
 
     def _compressible_type(self, content_type: str) -> bool:
-        mime = content_type.partition(";")[0].strip().lower()
-        return mime.startswith("text/") or mime in self.CONTENT_TYPES or mime.endswith(("+json", "+xml"))
+        return gains_by_compression(content_type, self.CONTENT_TYPES)
 
     def _worth_it(self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool) -> bool:
         if status_code < 200 or status_code in (204, 205, 206, 304):
@@ -152,6 +151,14 @@ class GZipContentEncoding(OutputTransform):
         if self._coding == "br":
             return self.BROTLI_LEVEL
         return self.ZSTD_LEVEL if self._coding == "zstd" else self.GZIP_LEVEL
+
+
+def gains_by_compression(
+    content_type: str, more: "Container[str]" = GZipContentEncoding.CONTENT_TYPES
+) -> bool:
+    """Say whether a body of a media type gets notably smaller: text, JSON, XML, and the types in ``more``."""
+    mime_type = content_type.partition(";")[0].strip().lower()
+    return mime_type.startswith("text/") or mime_type in more or mime_type.endswith(("+json", "+xml"))
 
 
 def _add_vary(headers: HTTPHeaders) -> None:
