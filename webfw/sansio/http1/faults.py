@@ -24,7 +24,7 @@ from webfw.sansio.http1.grammar import (
 )
 from webfw.sansio.http1.limits import HeadLimits
 
-__all__ = ["settle"]
+__all__ = ["LINE_SLACK", "settle"]
 
 # RFC 9112 section 2.2: a server SHOULD ignore at least one empty line before a request line.  Old clients
 # send one after a POST body; more than a few are an attack or not HTTP.
@@ -32,7 +32,7 @@ _MAX_EMPTY_LINES = 4
 
 # What a first line may have beside its target: method, two spaces, version, CRLF, and room for none of it
 # to be right.
-_LINE_SLACK = 64
+LINE_SLACK = 64
 
 # What a fault is and how soon it can be known, in bytes from the start of the head.
 _Fault = tuple[int, RemoteProtocolError]
@@ -100,7 +100,7 @@ def _looks_faulty(data: bytes, start: int, seen: int, limits: HeadLimits) -> boo
     bare = BARE_CR if limits.allow_bare_lf else BARE_CR_OR_LF
     if bare.search(data, max(start, seen - 1)) is not None:
         return True
-    line_limit = limits.max_target + _LINE_SLACK
+    line_limit = limits.max_target + LINE_SLACK
     if before < line_limit <= size and data.find(b"\n", start, start + line_limit) < 0:
         return True
     # Counting begins anew each time, so it is done only when the size has doubled.
@@ -121,7 +121,7 @@ def _first_fault(
         name = "CR" if is_cr else "LF"
         faults.append((bare.start() - start + 1 + is_cr, RemoteProtocolError(f"bare {name} in the head")))
 
-    line_limit = limits.max_target + _LINE_SLACK
+    line_limit = limits.max_target + LINE_SLACK
     first_line = data.find(b"\n", start, end) - start
     if size >= line_limit and not 0 <= first_line < line_limit:
         faults.append((line_limit, _long_first_line(data, start, limits, response)))

@@ -1,8 +1,8 @@
 """The grammar of HTTP/1, each rule beside its section of the RFC; nothing that decides may enter.
 
 From RFC 9110 (semantics), RFC 9112 (HTTP/1.1) and RFC 3986 (URI); no erratum known in November 2026 changes
-a rule used here.  Quantifiers are possessive (``*+``, ``++``) wherever they could give a character back: no rule
-here takes more than one pass over its input.
+a rule used here.  Quantifiers are possessive (``*+``, ``++``) wherever they could give a character back: no
+rule here takes more than one pass over its input.
 
 Heads are matched as text decoded from latin-1, so that one character is one octet.
 """

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from webfw.sansio.http1.faults import settle
+from webfw.sansio.http1.faults import LINE_SLACK, settle
 from webfw.sansio.http1.framing import connection_options, content_length, is_chunked, keeps_alive
 from webfw.sansio.http1.grammar import RESPONSE_HEAD
 from webfw.sansio.http1.limits import HeadLimits
@@ -62,7 +62,11 @@ def parse_response_head(
     if end >= 0 and end + 4 - start <= limits.max_header_size:
         text = str(data[start : end + 2], "latin-1")
         match = RESPONSE_HEAD.fullmatch(text)
-    if match is None or data.count(b"\n", start, end) > limits.max_fields:
+    if (
+        match is None
+        or match.start(4) > limits.max_target + LINE_SLACK
+        or data.count(b"\n", start, end) > limits.max_fields
+    ):
         again = settle(data, start, seen, limits, response=True)
         if again is None:
             return None
