@@ -27,8 +27,8 @@ on_interpreter() { # on_interpreter VERSION PATH: the fast suite on another Pyth
   local venv=".venvs/$1"
   if [ ! -e "$venv/stamp" ] || [ pyproject.toml -nt "$venv/stamp" ]; then
     rm -rf "$venv"
-    "$2" -m venv "$venv" && "$venv/bin/python" -m pip install -q 'pip>=25.1' &&
-      "$venv/bin/python" -m pip install -q --group test && touch "$venv/stamp" || return 1
+    "$2" -m venv "$venv" && "$venv/bin/python" -m pip install -qq 'pip>=25.1' &&
+      "$venv/bin/python" -m pip install -qq --group test && touch "$venv/stamp" || return 1
   fi
   "$venv/bin/python" -m pytest -q -p no:cacheprovider --ignore=tests/browser
 }

@@ -51,9 +51,6 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-each_module = pytest.mark.parametrize("path", MODULES, ids=name_of)
-
-
 @cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
@@ -67,43 +64,42 @@ def imported(node: ast.AST) -> list[str]:
     return []
 
 
-@each_module
-def test_has_a_door_plate(path: Path) -> None:
-    docstring = ast.get_docstring(tree(path)) or ""
-    plate = docstring.partition("\n")[0]
-    assert len(plate) >= 15, "the first line of the module docstring says what the room is for"
-    assert plate.rstrip()[-1:] in ".;:", f"a door plate is a sentence: {plate!r}"
+def test_every_room_has_a_door_plate() -> None:
+    """The first line of a module's docstring says what the room is for, as a sentence."""
+    plates = {name_of(path): (ast.get_docstring(tree(path)) or "").partition("\n")[0] for path in MODULES}
+    assert [name for name, plate in plates.items() if len(plate) < 15 or plate[-1] not in ".;:"] == []
 
 
-@each_module
-def test_is_not_too_long(path: Path) -> None:
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= MAX_LINES, f"{lines} lines: look for the second subject in it"
+def test_no_file_is_too_long() -> None:
+    lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}, (
+        "find the second subject"
+    )
 
 
-@pytest.mark.parametrize(
-    "path", [m for m in MODULES if m.name == "__init__.py" and m.parent != PACKAGE], ids=name_of
-)
-def test_package_page_only_lists(path: Path) -> None:
+def test_package_pages_only_list() -> None:
     """A package's ``__init__`` holds imports, ``__all__`` and old names; no function, class or statement."""
     allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
-    for node in tree(path).body[1:]:
-        assert isinstance(node, allowed), ast.unparse(node)[:80]
-        if isinstance(node, (ast.Assign, ast.AnnAssign)):
-            calls = [n for n in ast.walk(node) if isinstance(n, (ast.Call, ast.Lambda))]
-            assert not calls, f"code in a package page: {ast.unparse(node)[:80]}"
+    complaints = []
+    for path in MODULES:
+        if path.name != "__init__.py" or path.parent == PACKAGE:
+            continue
+        for node in tree(path).body[1:]:
+            code = any(isinstance(part, (ast.Call, ast.Lambda)) for part in ast.walk(node))
+            if code or not isinstance(node, allowed):
+                complaints.append(f"{name_of(path)}:{node.lineno}")
+    assert not complaints, "\n".join(complaints)
 
 
-@each_module
-def test_has_a_test_module(path: Path) -> None:
-    name = name_of(path)
-    if name in TESTED_ELSEWHERE or path.name == "__init__.py":
-        return
-    if len(tree(path).body) <= 1 or is_alias_page(path):
-        return
-    mate = f"test_{path.stem.lstrip('_')}.py"
-    expected = ROOT / "tests" / path.relative_to(PACKAGE).parent / mate
-    assert expected.exists(), f"{name} has no {expected.relative_to(ROOT)}"
+def test_every_module_has_a_test_module() -> None:
+    missing = []
+    for path in MODULES:
+        if name_of(path) in TESTED_ELSEWHERE or path.name == "__init__.py" or is_alias_page(path):
+            continue
+        mate = ROOT / "tests" / path.relative_to(PACKAGE).parent / f"test_{path.stem.lstrip('_')}.py"
+        if not mate.exists():
+            missing.append(mate.relative_to(ROOT).as_posix())
+    assert not missing, "\n".join(missing)
 
 
 def is_alias_page(path: Path) -> bool:
@@ -112,24 +108,31 @@ def is_alias_page(path: Path) -> bool:
     return all(isinstance(node, allowed) for node in tree(path).body)
 
 
-def test_every_exception_still_exists() -> None:
+def test_every_listed_exception_still_exists() -> None:
     assert [name for name in TESTED_ELSEWHERE if not (PACKAGE / name).exists()] == []
 
 
-@each_module
-def test_imports_nothing_posix_only_at_the_top(path: Path) -> None:
+def test_nothing_posix_only_is_imported_at_the_top() -> None:
     """A guarded import (inside try, if or a function) is fine: the package must import on Windows."""
-    for node in tree(path).body:
-        assert not POSIX_ONLY.intersection(imported(node)), ast.unparse(node)
+    found = [
+        (name_of(path), node.lineno)
+        for path in MODULES
+        for node in tree(path).body
+        if POSIX_ONLY.intersection(imported(node))
+    ]
+    assert found == []
 
 
-@each_module
-def test_protocol_storeys_do_no_io(path: Path) -> None:
-    if name_of(path).split("/")[0] not in ("sansio", "httputil", "httputil.py"):
-        return
+def test_protocol_storeys_do_no_io() -> None:
     banned = {"asyncio", "socket", "ssl", "selectors", "threading", "concurrent"}
-    for node in ast.walk(tree(path)):
-        assert not banned.intersection(imported(node)), ast.unparse(node)
+    found = [
+        (name_of(path), node.lineno)
+        for path in MODULES
+        if name_of(path).split("/")[0] in ("sansio", "httputil")
+        for node in ast.walk(tree(path))
+        if banned.intersection(imported(node))
+    ]
+    assert found == []
 
 
 def test_each_optional_package_has_one_door() -> None:
@@ -145,29 +148,32 @@ def test_each_optional_package_has_one_door() -> None:
             assert names == {OPTIONAL[package]}
 
 
-@each_module
-def test_third_party_imports_are_listed(path: Path) -> None:
+def test_third_party_imports_are_listed() -> None:
     known = set(sys.stdlib_module_names) | set(OPTIONAL) | {"webfw"}
-    for node in ast.walk(tree(path)):
-        assert known.issuperset(imported(node)), ast.unparse(node)
+    found = {
+        (name_of(path), package)
+        for path in MODULES
+        for node in ast.walk(tree(path))
+        for package in imported(node)
+        if package not in known
+    }
+    assert found == set()
 
 
-@each_module
-def test_broad_except_says_what_it_protects(path: Path) -> None:
-    with path.open("rb") as file:
-        commented = {
-            token.start[0] for token in tokenize.tokenize(file.readline) if token.type == tokenize.COMMENT
-        }
-    for node in ast.walk(tree(path)):
-        if not isinstance(node, ast.ExceptHandler):
-            continue
-        caught = "" if node.type is None else ast.unparse(node.type)
-        if caught not in ("", "Exception", "BaseException"):
-            continue
-        if node.body and isinstance(node.body[-1], ast.Raise):
-            continue
-        near = range(node.lineno - 1, node.body[0].lineno + 1)
-        assert commented.intersection(near), f"line {node.lineno}: a broad except without a comment"
+def test_broad_except_says_what_it_protects() -> None:
+    """``except Exception`` and wider stand at a border, with a comment beside it, unless they raise again."""
+    complaints = []
+    for path in MODULES:
+        with path.open("rb") as file:
+            tokens = tokenize.tokenize(file.readline)
+            commented = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
+        for node in ast.walk(tree(path)):
+            if not isinstance(node, ast.ExceptHandler) or isinstance(node.body[-1], ast.Raise):
+                continue
+            broad = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
+            if broad and not commented.intersection(range(node.lineno - 2, node.body[0].end_lineno + 1)):
+                complaints.append(f"{name_of(path)}:{node.lineno}")
+    assert not complaints, "\n".join(complaints)
 
 
 # --- in a fresh interpreter ---
