@@ -51,6 +51,11 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+def last_line(handler: ast.ExceptHandler) -> int:
+    """Where the first statement of an ``except`` block ends."""
+    return handler.body[0].end_lineno or handler.lineno
+
+
 @cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
@@ -167,12 +172,17 @@ def test_broad_except_says_what_it_protects() -> None:
         with path.open("rb") as file:
             tokens = tokenize.tokenize(file.readline)
             commented = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
-        for node in ast.walk(tree(path)):
-            if not isinstance(node, ast.ExceptHandler) or isinstance(node.body[-1], ast.Raise):
+        for block in ast.walk(tree(path)):
+            if not isinstance(block, (ast.Try, ast.TryStar)):
                 continue
-            broad = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
-            if broad and not commented.intersection(range(node.lineno - 2, node.body[0].end_lineno + 1)):
-                complaints.append(f"{name_of(path)}:{node.lineno}")
+            for node in block.handlers:
+                broad = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
+                places = {
+                    *range(block.lineno - 2, block.lineno + 1),
+                    *range(node.lineno - 2, last_line(node) + 1),
+                }
+                if broad and not isinstance(node.body[-1], ast.Raise) and not commented & places:
+                    complaints.append(f"{name_of(path)}:{node.lineno}")
     assert not complaints, "\n".join(complaints)
 
 
