@@ -210,6 +210,9 @@ def set_default_options(options: LoggingOptions) -> None:
     _default_options = options
 
 
+_ROTATION_UNIT = re.compile("[SMHD]|W[0-6]|MIDNIGHT", re.IGNORECASE)
+
+
 def _file_handler(options: Any) -> logging.FileHandler:
     mode = options.log_rotate_mode
     if mode == "size":
@@ -220,9 +223,12 @@ def _file_handler(options: Any) -> logging.FileHandler:
             encoding="utf-8",
         )
     if mode == "time":
+        when = options.log_rotate_when
+        if not _ROTATION_UNIT.fullmatch(when):  # the handler would find out after it has opened the file
+            raise ValueError(f"log_rotate_when must be S, M, H, D, W0 to W6 or midnight, not {when!r}")
         return logging.handlers.TimedRotatingFileHandler(
             options.log_file_prefix,
-            when=options.log_rotate_when,
+            when=when,
             interval=options.log_rotate_interval,
             backupCount=options.log_file_num_backups,
             encoding="utf-8",

@@ -118,7 +118,8 @@ class GzipDecompressor:
                 data = inflate.decompress(piece, room)
             except zlib.error as error:
                 raise zlib.error(f"not a gzip stream: {error}") from None
-            position += len(piece) - len(inflate.unused_data) - len(inflate.unconsumed_tail)
+            rest = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
+            position += len(piece) - len(rest)
             if data:
                 output.append(data)
             if inflate.eof:

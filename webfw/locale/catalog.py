@@ -145,13 +145,16 @@ def load_translations(directory: str, encoding: str | None = None) -> None:
 def load_gettext_translations(directory: str, domain: str) -> None:
     """Load translations from compiled gettext catalogues: ``{directory}/{locale}/LC_MESSAGES/{domain}.mo``.
 
-    They are made with ``xgettext``, ``msgmerge`` and ``msgfmt``, or with Babel. Catalogues that cannot be
-    read are reported to the ``webfw.general`` log and skipped.
-
-    :raises OSError: when the directory cannot be read.
+    They are made with ``xgettext``, ``msgmerge`` and ``msgfmt``, or with Babel. A directory or a catalogue
+    that cannot be read is reported to the ``webfw.general`` log and skipped.
     """
     translations: dict[str, gettext.NullTranslations] = {}
-    for code in sorted(os.listdir(directory)):
+    try:
+        codes = sorted(os.listdir(directory))
+    except OSError as error:
+        gen_log.error("Cannot load translations: %s", error)
+        codes = []
+    for code in codes:
         if code.startswith(".") or not os.path.isdir(os.path.join(directory, code)):
             continue
         path = os.path.join(directory, code, "LC_MESSAGES", domain + ".mo")
