@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import webfw  # noqa: E402
+import webfw
 
 project = "webfw"
 author = "the webfw authors"
@@ -36,3 +36,13 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0f766e", "color-brand-content": "#0f766e"},
     "dark_css_variables": {"color-brand-primary": "#2dd4bf", "color-brand-content": "#2dd4bf"},
 }
+
+
+def skip_what_is_pythons(app, what, name, obj, skip, options):
+    """Leave out what a module only passes on from the standard library, such as TimeoutError."""
+    module = getattr(obj, "__module__", None) or ""
+    return True if what == "module" and isinstance(obj, type) and not module.startswith("webfw") else skip
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", skip_what_is_pythons)
