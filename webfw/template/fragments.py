@@ -4,6 +4,7 @@ A fragment that does not parse raises `ExpressionError` with the template's own 
 """
 
 import ast
+import re
 from collections.abc import Iterable
 
 from webfw.template.errors import ExpressionError, ParseError
@@ -45,6 +46,8 @@ def _parse(code: Code, file: File, before: str = "", after: str = "") -> ast.Mod
     first = before.count("\n") + 1
     shift = len(before) - (before.rfind("\n") + 1)
     for node in ast.walk(tree):
+        if isinstance(node, (ast.Yield, ast.YieldFrom)):
+            raise _wrong("'yield' is not possible in a template", code, file)
         if isinstance(node, (ast.expr, ast.stmt, ast.excepthandler, ast.keyword, ast.alias, ast.arg)):
             node.col_offset = _column(node.lineno, node.col_offset, first, shift, code.byte_column)
             node.lineno = max(node.lineno - first, 0) + code.line
@@ -62,11 +65,18 @@ def _column(line: int, column: int, first: int, shift: int, start: int) -> int:
     return max(column - shift, 0) + start if line == first else start
 
 
+def _message(exc: BaseException) -> str:
+    if isinstance(exc, SyntaxError):
+        return exc.msg
+    if isinstance(exc, (MemoryError, RecursionError)):  # how Python's parser says that its stack is full
+        return "nested too deeply"
+    return str(exc)
+
+
 def _error(exc: BaseException, code: Code, file: File, before: str) -> ParseError:
-    message = str(exc) or type(exc).__name__
+    message = _message(exc)
     line, offset = code.line, None
     if isinstance(exc, SyntaxError):
-        message = exc.msg
         first = before.count("\n") + 1
         row = min(exc.lineno or first, first + code.text.count("\n"))
         line += max(row - first, 0)
@@ -89,8 +99,9 @@ def parse_expression(code: Code, file: File, prefix: str = "") -> ast.expr:
         if "\n" not in code.text:
             raise
         tree = _parse(code, file, "(" + prefix, "\n)")
-    if len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr):
-        return tree.body[0].value
+    only = tree.body[0] if len(tree.body) == 1 else None
+    if isinstance(only, ast.Expr) and not isinstance(only.value, ast.Starred):
+        return only.value
     message = f"{code.text!r} is not an expression" if code.text else "expression missing"
     raise _wrong(message, code, file)
 
@@ -122,26 +133,38 @@ def parse_statements(code: Code, file: File, prefix: str = "") -> list[ast.stmt]
 
 
 def parse_for(code: Code, file: File) -> ast.For:
-    """Return the ``for`` statement of ``TARGET in ITERABLE``."""
+    """Return the ``for`` statement of ``TARGET in ITERABLE``, whose end may go over several lines.
+
+    :raises ExpressionError: when it is anything else.
+    """
     try:
-        statement = _parse(code, file, "for ", ": pass").body[0]
+        tree = _parse(code, file, "for ", ": pass")
     except ExpressionError:
-        head, _, rest = code.text.partition(" in ")
-        if "\n" not in code.text or not rest:
+        # A newline or a comment is possible between brackets only. Nothing moves to another column.
+        inner, found = re.subn(r"(?<=\sin)\s", "(", code.text, count=1)
+        if not found or not ("\n" in code.text or "#" in code.text):
             raise
-        wrapped = Code(f"{head} in ({rest}\n)", code.line, code.column, code.byte_column)
-        statement = _parse(wrapped, file, "for ", ": pass").body[0]
-    if not isinstance(statement, ast.For):  # pragma: no cover - "for " begins nothing else
-        raise _wrong(f"{code.text!r} is not the head of a loop", code, file)
-    return statement
+        bracketed = Code(inner, code.line, code.column, code.byte_column)
+        tree = _parse(bracketed, file, "for ", "\n): pass")
+    only = tree.body[0]
+    if len(tree.body) == 1 and isinstance(only, ast.For) and isinstance(only.body[0], ast.Pass):
+        return only
+    raise _wrong(f"{code.text!r} is not the head of a loop", code, file)
 
 
 def parse_except(code: Code, file: File) -> ast.ExceptHandler:
-    """Return the handler of ``except`` with what follows it: nothing, a type, or a type ``as`` a name."""
-    statement = _parse(code, file, "try: pass\nexcept ", ": pass").body[0]
-    if not isinstance(statement, ast.Try):
-        raise _wrong("'except*' is not possible in a template", code, file)
-    return statement.handlers[0]
+    """Return the handler of ``except`` with what follows it: nothing, a type, or a type ``as`` a name.
+
+    :raises ExpressionError: when it is anything else.
+    """
+    only = _parse(code, file, "try: pass\nexcept ", ": pass").body[0]
+    if (
+        isinstance(only, ast.Try)
+        and len(only.handlers) == 1
+        and isinstance(only.handlers[0].body[0], ast.Pass)
+    ):
+        return only.handlers[0]
+    raise _wrong(f"{code.text!r} cannot follow 'except'", code, file)
 
 
 class _Names(ast.NodeVisitor):
@@ -197,5 +220,4 @@ def check(fragments: Iterable[tuple[File, ast.expr | ast.stmt]]) -> None:
             line, offset = fragment.lineno, fragment.col_offset + 1
             if isinstance(exc, SyntaxError):
                 line, offset = exc.lineno or line, exc.offset or offset
-            message = exc.msg if isinstance(exc, SyntaxError) else str(exc) or type(exc).__name__
-            raise ExpressionError(message, file.name, line, offset, line_of(file.text, line)) from None
+            raise ExpressionError(_message(exc), file.name, line, offset, line_of(file.text, line)) from None

@@ -36,13 +36,14 @@ class Position(TypedDict):
 
 
 def position(node: Code | ast.expr | ast.stmt | ast.excepthandler) -> Position:
-    """Return the place of `node` (of a `Code`: of its start)."""
+    """Return the place of `node` (of a `Code`: of its first line)."""
     if isinstance(node, Code):
+        first = node.text.partition("\n")[0].encode("utf-8", "surrogatepass")
         return {
             "lineno": node.line,
             "col_offset": node.byte_column,
             "end_lineno": node.line,
-            "end_col_offset": node.byte_column,
+            "end_col_offset": node.byte_column + len(first),
         }
     return {
         "lineno": node.lineno,
