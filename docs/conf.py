@@ -17,7 +17,8 @@ myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 default_role = "any"
-suppress_warnings = ["ref.any"]
+# Pages of the folders howto and topics are found by a pattern.
+suppress_warnings = ["ref.any", "toc.empty_glob"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
