@@ -4,7 +4,7 @@ The multipart format itself is read by `webfw.sansio.multipart`.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -128,7 +128,8 @@ class _SpooledFile(HTTPFile):
         if key != "body":
             raise KeyError(key)
         with self.open() as file:
-            body = self["body"] = file.read()
+            body = file.read()
+        super().__setitem__("body", body)
         return body
 
     @property
@@ -140,7 +141,11 @@ class _SpooledFile(HTTPFile):
         source, offset, size = self.__dict__["_range"]
         return io.BufferedReader(_FileRange(source.open(), offset, size), _READ_SIZE)
 
-    # The rest of a dict, as if the content were there.
+    # The rest of a dict, as if the content were in it; what shows the content reads it first.
+
+    def _whole(self) -> dict[str, Any]:
+        self["body"]
+        return {name: dict.__getitem__(self, name) for name in dict.keys(self)}
 
     def __contains__(self, key: object) -> bool:
         return key == "body" or super().__contains__(key)
@@ -152,11 +157,27 @@ class _SpooledFile(HTTPFile):
             return default
 
     def __iter__(self) -> Iterator[str]:
-        self.body  # noqa: B018  # read it now
-        return super().__iter__()
+        return iter(self._whole())
 
     def __len__(self) -> int:
-        return 3 if not super().__contains__("body") else super().__len__()
+        return super().__len__() + (not super().__contains__("body"))
+
+    def keys(self) -> KeysView[str]:  # type: ignore[override]  # a view of a copy
+        return self._whole().keys()
+
+    def values(self) -> ValuesView[Any]:  # type: ignore[override]
+        return self._whole().values()
+
+    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
+        return self._whole().items()
+
+    def __eq__(self, other: object) -> bool:
+        return self._whole() == other
+
+    __hash__ = None  # type: ignore[assignment]  # a dict
+
+    def copy(self) -> HTTPFile:
+        return HTTPFile(self._whole())
 
 
 class _FileRange(io.RawIOBase):
@@ -241,7 +262,7 @@ class MultipartForm:
     ) -> None:
         config = config or _config.multipart
         if not config.enabled:
-            raise HTTPInputError("multipart/form-data parsing is disabled")
+            raise HTTPInputError("multipart/form-data: parsing is disabled")
         if len(boundary) >= 2 and boundary[:1] == b'"' == boundary[-1:]:
             boundary = boundary[1:-1]
         limits = MultipartLimits(
@@ -252,7 +273,7 @@ class MultipartForm:
         try:
             self._decoder = MultipartDecoder(boundary, limits)
         except RemoteProtocolError as error:
-            raise HTTPInputError(f"Invalid multipart/form-data: {error}") from None
+            raise HTTPInputError(str(error)) from None
         self._source = source
         self._part: PartBegin | None = None
         self._pieces: list[bytes] = []
@@ -267,7 +288,7 @@ class MultipartForm:
         try:
             events = self._decoder.receive(data)
         except RemoteProtocolError as error:
-            raise HTTPInputError(f"Invalid multipart/form-data: {error}", error.status) from None
+            raise HTTPInputError(str(error), error.status) from None
         for event in events:
             if isinstance(event, PartData):
                 if self._part is None or not self._part.filename or self._source is None:
@@ -282,8 +303,10 @@ class MultipartForm:
 
         :raises HTTPInputError: it was cut short.
         """
-        if not self._decoder.done:
-            raise HTTPInputError("Invalid multipart/form-data: no final boundary found")
+        try:
+            self._decoder.finish()
+        except RemoteProtocolError as error:
+            raise HTTPInputError(str(error), error.status) from None
 
     def _end_part(self, offset: int) -> None:
         part = self._part
@@ -316,7 +339,7 @@ def multipart_form(
         return None
     boundary = parameters.get("boundary")
     if not boundary:
-        raise HTTPInputError("Invalid multipart/form-data: multipart boundary not found")
+        raise HTTPInputError("multipart/form-data: no boundary in Content-Type")
     octets = boundary.encode("latin-1", "replace")
     return MultipartForm(octets, (config or _config).multipart, source, max_field_bytes)
 

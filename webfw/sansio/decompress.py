@@ -171,8 +171,8 @@ class _Deflate:
             if len(data) < 2:
                 self._first = data
                 return
-            # RFC 1950 section 2.2: method 8 in the low bits, and both bytes as one number are a multiple of
-            # 31.  The first byte of a bare stream could look so only in a stored block with a corrupt length.
+            # RFC 1950 section 2.2: method 8 in the low bits, and both bytes as one number are a multiple of 31.  A bare
+            # stream looks so only where it begins with a stored block that has junk in its padding.
             zlib_format = data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0
             self._stream = zlib.decompressobj(zlib.MAX_WBITS if zlib_format else -zlib.MAX_WBITS)
         if self._stream.eof:
@@ -211,9 +211,12 @@ class _Brotli:
         if self._stream.is_finished():
             raise _malformed("br")
         try:
-            yield self._stream.process(data, output_buffer_limit=SLICE)
-            while not self._stream.can_accept_more_data():
-                yield self._stream.process(b"", output_buffer_limit=SLICE)
+            piece = self._stream.process(data, output_buffer_limit=SLICE)
+            yield piece
+            # The library may be ready for more input while it still holds output back, so it is asked until none comes.
+            while not self._stream.is_finished() and (piece or not self._stream.can_accept_more_data()):
+                piece = self._stream.process(b"", output_buffer_limit=SLICE)
+                yield piece
         except self._error:
             raise _malformed("br") from None
 

@@ -139,7 +139,7 @@ class MultipartDecoder:
 
     def __init__(self, boundary: bytes, limits: MultipartLimits | None = None) -> None:
         if _BOUNDARY.fullmatch(boundary) is None:
-            raise RemoteProtocolError("invalid multipart boundary")
+            raise RemoteProtocolError("multipart/form-data: invalid boundary")
         self._delimiter: Final = b"\r\n--" + boundary
         self._limits: Final = limits or MultipartLimits()
         self._state = _PREAMBLE
@@ -190,7 +190,7 @@ class MultipartDecoder:
         :raises RemoteProtocolError: the closing boundary has not come.
         """
         if self._state != _EPILOGUE:
-            raise RemoteProtocolError("multipart form ends before its closing boundary")
+            raise RemoteProtocolError("multipart/form-data: no final boundary found")
 
     # Each of the next three takes what it can from `buffer`, beginning at `at`.  It returns the offset where
     # the next state begins, or, when more has to arrive, the complement (``~``) of the offset from which on
@@ -216,11 +216,11 @@ class MultipartDecoder:
     def _take_headers(self, buffer: bytes, at: int, events: list[Event]) -> int:
         limit = self._limits.max_header_size
         if buffer.startswith(b"\r\n", at):
-            raise RemoteProtocolError("multipart/form-data missing headers")
+            raise RemoteProtocolError("multipart/form-data: part without header")
         end = buffer.find(b"\r\n\r\n", max(at, at + self._searched - 3), at + limit + 4)
         if end < 0:
             if len(buffer) - at >= limit + 4:
-                raise RemoteProtocolError("multipart/form-data part header too large")
+                raise RemoteProtocolError("multipart/form-data: part header too large")
             self._searched = len(buffer) - at
             return ~at
         self._searched = 0
@@ -241,7 +241,7 @@ class MultipartDecoder:
                 self._field_bytes += found - begin
                 most = self._limits.max_field_bytes
                 if most is not None and self._field_bytes > most:
-                    raise RemoteProtocolError(f"over {most} bytes in form fields", 413)
+                    raise RemoteProtocolError(f"multipart/form-data: over {most} bytes in fields", 413)
             events.append(PartData(buffer[begin:found]))
         if verdict == _UNDECIDED:
             self._lead = max(0, begin - found)
@@ -274,14 +274,14 @@ class MultipartDecoder:
             return after
         self._parts += 1
         if self._parts > self._limits.max_parts:
-            raise RemoteProtocolError("multipart/form-data has too many parts")
+            raise RemoteProtocolError("multipart/form-data: too many parts")
         self._state = _HEADERS
         return after
 
     def _ignore(self, count: int) -> None:
         self._ignored += count
         if self._ignored > self._limits.max_ignored_bytes:
-            raise RemoteProtocolError("too many bytes outside the parts of a multipart form")
+            raise RemoteProtocolError("multipart/form-data: too many bytes outside the parts")
 
 
 def _what_follows(buffer: bytes, at: int) -> tuple[int, int]:
@@ -312,38 +312,38 @@ def _read_header(block: bytes, offset: int, max_name: int) -> PartBegin:
     try:
         text = block.decode("utf-8")
     except UnicodeDecodeError:
-        raise RemoteProtocolError("header of a multipart part is not UTF-8") from None
+        raise RemoteProtocolError("multipart/form-data: part header is not UTF-8") from None
     headers: list[tuple[str, str]] = []
     disposition: str | None = None
     content_type: str | None = None
     for line in text.split("\r\n"):
         match = _FIELD_LINE.fullmatch(line)
         if match is None:
-            raise RemoteProtocolError("malformed header line in a multipart part")
+            raise RemoteProtocolError("multipart/form-data: malformed header line")
         name, value = match[1], match[2].strip(" \t")
         headers.append((name, value))
         lower = name.lower()
         if lower == "content-disposition":
             if disposition is not None:
-                raise RemoteProtocolError("multipart part with more than one Content-Disposition")
+                raise RemoteProtocolError("multipart/form-data: part with more than one Content-Disposition")
             disposition = value
         elif lower == "content-type":
             if content_type is not None:
-                raise RemoteProtocolError("multipart part with more than one Content-Type")
+                raise RemoteProtocolError("multipart/form-data: part with more than one Content-Type")
             content_type = value
     if disposition is None:
-        raise RemoteProtocolError("multipart part without Content-Disposition")
+        raise RemoteProtocolError("multipart/form-data: part without Content-Disposition")
     kind, pairs = split_parameters(disposition)
     if kind.lower() != "form-data":
-        raise RemoteProtocolError("Content-Disposition of a multipart part is not form-data")
+        raise RemoteProtocolError("multipart/form-data: part whose Content-Disposition is not form-data")
     # Where a name comes twice, one reader takes the first and another the last: a way past filters.
     given = [parameter for parameter, _ in pairs]
     if given.count("name") > 1 or given.count("filename") > 1:
-        raise RemoteProtocolError("multipart part with more than one name")
+        raise RemoteProtocolError("multipart/form-data: part with more than one name")
     parameters = resolve_parameters(pairs)
     name, filename = parameters.get("name", ""), parameters.get("filename")
     if not name:
-        raise RemoteProtocolError("multipart/form-data missing name")
+        raise RemoteProtocolError("multipart/form-data: part without name")
     if len(name) > max_name or len(filename or "") > max_name:
-        raise RemoteProtocolError("name of a multipart part is too long")
+        raise RemoteProtocolError("multipart/form-data: part name too long")
     return PartBegin(name, filename, content_type, headers, offset)
