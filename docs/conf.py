@@ -17,8 +17,7 @@ myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 default_role = "any"
-# Pages of the folders howto and topics are found by a pattern.
-suppress_warnings = ["ref.any", "toc.empty_glob"]
+suppress_warnings = ["ref.any"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -20,6 +20,7 @@ from webfw.cli.target import check_application, load_target
 from webfw.httpserver import HTTPServer
 from webfw.httputil import HTTPServerConnectionDelegate
 from webfw.ioloop.backend import new_event_loop, thread_event_loop
+from webfw.log import gen_log
 
 if TYPE_CHECKING:
     # add_parser's type has no name outside argparse's stub.
@@ -31,8 +32,6 @@ __all__ = ["DRAIN_SECONDS", "add_command"]
 DRAIN_SECONDS = 30.0
 
 _LEVELS = ("debug", "info", "warning", "error")
-
-_logger = logging.getLogger("webfw.serve")
 
 
 def add_command(commands: "_SubParsersAction[Any]") -> None:
@@ -123,7 +122,7 @@ async def _stop(server: HTTPServer, signals: "asyncio.Queue[int]") -> int:
         second.cancel()
         cut = drain.result()
         if cut:
-            _logger.warning("connections cut that were busy after %g seconds: %d", DRAIN_SECONDS, cut)
+            gen_log.warning("connections cut that were busy after %g seconds: %d", DRAIN_SECONDS, cut)
         _say("webfw stopped")
         return 0
     drain.cancel()
