@@ -5,9 +5,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
-from webfw.web.errors import HTTPError
-from webfw.web.handler import RequestHandler
-
 from webfw.httputil import (
     HTTPServerConnectionDelegate,
     HTTPServerRequest,
@@ -15,6 +12,8 @@ from webfw.httputil import (
     qs_to_qsl,
     url_concat,
 )
+from webfw.web.errors import HTTPError
+from webfw.web.handler import RequestHandler
 
 __all__ = ["ErrorHandler", "FallbackHandler", "RedirectHandler"]
 
@@ -83,7 +82,8 @@ class RedirectHandler(RequestHandler):
     def get(self, *args: Any, **kwargs: Any) -> None:
         to_url = self._url.format(*args, **kwargs)
         if self.request.query_arguments:
-            to_url = url_concat(to_url, list(qs_to_qsl(self.request.query_arguments)))
+            arguments = list(qs_to_qsl(self.request.query_arguments))
+            to_url = url_concat(to_url, arguments)  # type: ignore[arg-type]  # values as bytes are encoded as they are
         if _origin(to_url) != _origin(self._url):
             raise HTTPError(400, "Redirect to another site refused: %r", to_url)
         # The groups were decoded; what may not stand in a URL is encoded again (RFC 3986 section 2).

@@ -5,6 +5,7 @@ import datetime
 import os
 import secrets
 from collections.abc import Awaitable, Iterable
+from typing import IO
 
 from webfw.httpserver.exchange import DONE, Exchange
 from webfw.httputil.values import choose_encoding, match_etag, parse_http_date
