@@ -42,4 +42,7 @@ class ExpressionError(ParseError, SyntaxError):  # type: ignore[misc]  # both de
         super().__init__(message, filename, lineno)
         self.msg = message
         self.offset = offset
+        # Without an end Python 3.13 underlines the rest of the line.
+        self.end_lineno = lineno
+        self.end_offset = None if offset is None else offset + 1
         self.text = text
