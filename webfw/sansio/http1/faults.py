@@ -103,8 +103,8 @@ def _looks_faulty(data: bytes, start: int, seen: int, limits: HeadLimits) -> boo
     line_limit = limits.max_target + LINE_SLACK
     if before < line_limit <= size and data.find(b"\n", start, start + line_limit) < 0:
         return True
-    # Counting begins anew each time, so it is done only when the size has doubled.
-    return size.bit_length() > before.bit_length() and data.count(b"\n", start) > limits.max_fields + 1
+    # Counting begins anew each time, but only when a line has ended, and that is refused after max_fields of them.
+    return data.find(b"\n", max(start, seen)) >= 0 and data.count(b"\n", start) > limits.max_fields + 1
 
 
 def _first_fault(
