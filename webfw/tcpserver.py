@@ -1,0 +1,274 @@
+"""`TCPServer`: accepts connections and hands each on as a stream; subclasses decide what is said over it.
+
+Connections are accepted by asyncio's own servers.  `TCPServer._make_wire` makes the protocol of each; a
+subclass that needs no stream (an HTTP server) replaces it.
+"""
+
+import asyncio
+import inspect
+import os
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from webfw.ioloop import IOLoop
+from webfw.iostream import IOStream, SSLIOStream, StreamClosedError, Wire
+from webfw.log import app_log, gen_log
+from webfw.netutil import bind_sockets, ssl_options_to_context, ssl_wrap_socket
+from webfw.netutil.sockets import DEFAULT_BACKLOG, backlog_of
+
+__all__ = ["TCPServer"]
+
+#: Seconds a client has to complete the TLS handshake.
+TLS_HANDSHAKE_TIMEOUT = 60.0
+
+
+class TCPServer:
+    """A server for connections over TCP or Unix sockets, with TLS if wanted.
+
+    :param ssl_options: an `ssl.SSLContext`, or a dictionary (see `webfw.netutil.ssl_options_to_context`) that
+        names at least a ``certfile``; None for no TLS.
+    :param max_buffer_size: the largest read buffer of a stream, in bytes.
+    :param read_chunk_size: the most bytes one read takes, where the stream reads by itself.
+    :raises KeyError: the dictionary has no ``certfile``.
+    :raises ValueError: ``certfile`` or ``keyfile`` does not exist.
+
+    Define `handle_stream` in a subclass, then ``server.listen(8888)``.
+    """
+
+    def __init__(
+        self,
+        ssl_options: Mapping[str, Any] | ssl.SSLContext | None = None,
+        max_buffer_size: int | None = None,
+        read_chunk_size: int | None = None,
+    ) -> None:
+        self.ssl_options = ssl_options
+        self.max_buffer_size = max_buffer_size
+        self.read_chunk_size = read_chunk_size
+        #: Descriptor -> listening socket, and descriptor -> the function that ends listening on it.
+        self._sockets: dict[int, socket.socket] = {}
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._pending_sockets: list[socket.socket] = []
+        self._started = False
+        self._stopped = False
+        self._tasks: set[asyncio.Future[Any]] = set()
+        # Found out now rather than at the first connection.
+        if isinstance(ssl_options, Mapping):
+            if "certfile" not in ssl_options:
+                raise KeyError('missing key "certfile" in ssl_options')
+            for key in ("certfile", "keyfile"):
+                path = ssl_options.get(key)
+                if path is not None and not os.path.exists(path):
+                    raise ValueError(f'{key} "{path}" does not exist')
+
+    # --- where to listen ---
+
+    def listen(
+        self,
+        port: int,
+        address: str | None = None,
+        family: socket.AddressFamily = socket.AF_UNSPEC,
+        backlog: int = DEFAULT_BACKLOG,
+        flags: int | None = None,
+        reuse_port: bool = False,
+    ) -> None:
+        """Listen on a port and start accepting; may be called several times.
+
+        The parameters and errors are those of `webfw.netutil.bind_sockets`.
+        """
+        self.add_sockets(bind_sockets(port, address, family, backlog, flags, reuse_port))
+
+    def bind(
+        self,
+        port: int,
+        address: str | None = None,
+        family: socket.AddressFamily = socket.AF_UNSPEC,
+        backlog: int = DEFAULT_BACKLOG,
+        flags: int | None = None,
+        reuse_port: bool = False,
+    ) -> None:
+        """Listen on a port; connections wait until `start`.
+
+        The parameters and errors are those of `webfw.netutil.bind_sockets`.
+        """
+        sockets = bind_sockets(port, address, family, backlog, flags, reuse_port)
+        if self._started:
+            self.add_sockets(sockets)
+        else:
+            self._pending_sockets.extend(sockets)
+
+    def start(self, num_processes: int | None = 1, max_restarts: int | None = None) -> None:
+        """Start accepting what `bind` listens on.
+
+        :param num_processes: 1 serves in this process.
+        :param max_restarts: how often a worker that died would be started again.
+        :raises RuntimeError: it was called before, or more than one process is asked for.
+        """
+        if self._started:
+            raise RuntimeError("the server was started already")
+        if num_processes != 1:
+            raise RuntimeError(
+                "TCPServer.start() cannot start several processes yet; `webfw serve --workers` is to come"
+            )
+        self._started = True
+        sockets, self._pending_sockets = self._pending_sockets, []
+        self.add_sockets(sockets)
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """Start accepting on listening sockets, which from then on belong to the server.
+
+        May be called inside a coroutine or before the loop runs.  `stop` closes them.
+        """
+        io_loop = IOLoop.current()
+        context = None
+        if self.ssl_options is not None:
+            context = ssl_options_to_context(self.ssl_options, server_side=True)
+        for sock in sockets:
+            fd = sock.fileno()
+            self._sockets[fd] = sock
+            self._handlers[fd] = _Listener(io_loop, sock, self._make_wire, context).close
+
+    def add_socket(self, socket: socket.socket) -> None:
+        """Start accepting on one listening socket; see `add_sockets`."""
+        self.add_sockets([socket])
+
+    def stop(self) -> None:
+        """Stop listening and close the listening sockets; connections that are open go on."""
+        self._stopped = True
+        for fd, close in list(self._handlers.items()):
+            close()
+            self._handlers.pop(fd, None)
+        for sock in self._pending_sockets:
+            sock.close()
+        self._pending_sockets.clear()
+
+    # --- what to do with connections ---
+
+    def handle_stream(self, stream: IOStream, address: Any) -> Any:
+        """Serve one connection; define it in a subclass, as a plain method or a coroutine.
+
+        :param stream: the connection; an `SSLIOStream` whose handshake is done if the server has
+            ``ssl_options``.
+        :param address: the peer's address as its family writes it: ``(host, port)``, ``(host, port, flow,
+            scope)`` or, for a Unix socket, a text that is mostly empty.
+
+        An exception is logged and closes the stream; a `StreamClosedError` because the peer has gone only
+        closes it.
+        """
+        raise NotImplementedError
+
+    def _make_wire(self) -> Wire:
+        return Wire(asyncio.get_running_loop(), self._wire_connected)
+
+    def _wire_connected(self, wire: Wire) -> None:
+        kind = IOStream if wire.get_extra_info("sslcontext") is None else SSLIOStream
+        stream = kind.from_wire(
+            wire, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size
+        )
+        self._handle(stream, wire.get_extra_info("peername") or "")
+
+    def _handle_connection(self, connection: socket.socket, address: Any) -> None:
+        """Serve a connection that was accepted elsewhere, on the current loop."""
+        options = {"max_buffer_size": self.max_buffer_size, "read_chunk_size": self.read_chunk_size}
+        if self.ssl_options is None:
+            self._handle(IOStream(connection, **options), address)
+            return
+        try:
+            wrapped = ssl_wrap_socket(
+                connection, self.ssl_options, server_side=True, do_handshake_on_connect=False
+            )
+        except OSError as exc:  # the peer has gone already
+            gen_log.info("connection from %s was lost before TLS could start: %s", address, exc)
+            connection.close()
+            return
+        self._handle(SSLIOStream(wrapped, **options), address)
+
+    def _handle(self, stream: IOStream, address: Any) -> None:
+        # A border: one connection that goes wrong must not end the accepting of others.
+        try:
+            result = self.handle_stream(stream, address)
+            if result is None or not inspect.isawaitable(result):
+                return
+            task = asyncio.ensure_future(result)
+        except Exception as exc:
+            self._failed(stream, exc)
+            return
+        self._tasks.add(task)  # asyncio itself keeps only weak references to tasks
+
+        def done(task: "asyncio.Future[Any]") -> None:
+            self._tasks.discard(task)
+            if task.cancelled():
+                stream.close()
+            elif (exc := task.exception()) is not None:
+                self._failed(stream, exc)
+
+        task.add_done_callback(done)
+
+    def _failed(self, stream: IOStream, exc: BaseException) -> None:
+        if isinstance(exc, StreamClosedError) and stream.closed():
+            gen_log.info("connection closed while it was being served: %s", exc.real_error or exc)
+        else:
+            app_log.error("Error in connection callback", exc_info=exc)
+        stream.close()
+
+
+class _Listener:
+    """One listening socket and the asyncio server that accepts on it.
+
+    asyncio makes a server in a coroutine, so accepting begins in a task.  Until that runs, connections wait
+    in the kernel.
+    """
+
+    def __init__(
+        self,
+        io_loop: IOLoop,
+        sock: socket.socket,
+        make_wire: Callable[[], Wire],
+        context: ssl.SSLContext | None,
+    ) -> None:
+        self._io_loop = io_loop
+        self._sock = sock
+        self._make_wire = make_wire
+        self._context = context
+        self._server: asyncio.AbstractServer | None = None
+        self._closed = False
+        self._task = io_loop.asyncio_loop.create_task(self._start())
+        io_loop.track(self)
+
+    async def _start(self) -> None:
+        options: dict[str, Any] = {"backlog": backlog_of(self._sock)}
+        if self._context is not None:
+            options |= {"ssl": self._context, "ssl_handshake_timeout": TLS_HANDSHAKE_TIMEOUT}
+        loop = asyncio.get_running_loop()
+        try:
+            if self._sock.family == getattr(socket, "AF_UNIX", None):
+                if sys.version_info >= (3, 13):
+                    # Else it would remove the path, on which other processes may be listening.
+                    options["cleanup_socket"] = False
+                server: asyncio.AbstractServer = await loop.create_unix_server(
+                    self._make_wire, sock=self._sock, start_serving=False, **options
+                )
+            else:
+                server = await loop.create_server(
+                    self._make_wire, sock=self._sock, start_serving=False, **options
+                )
+            self._server = server
+            await server.start_serving()
+        except Exception:  # nobody waits for this task, so it must say itself what went wrong
+            app_log.error("cannot accept connections on %r", self._sock, exc_info=True)
+            self.close()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._io_loop.untrack(self)
+        if self._server is not None:
+            self._server.close()
+        else:
+            self._task.cancel()
+        self._sock.close()
+
+    abort = close
