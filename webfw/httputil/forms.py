@@ -360,12 +360,7 @@ def parse_multipart_form_data(
     :param config: limits; None for those of `set_parse_body_config`.
     :raises HTTPInputError: malformed or over a limit; nothing has been added then.
     """
-    form = MultipartForm(boundary, config)
-    form.receive(data)
-    form.finish()
-    _add(arguments, form.arguments)
-    for name, some in form.files.items():
-        files.setdefault(name, []).extend(some)
+    _add_form(MultipartForm(boundary, config), data, arguments, files)
 
 
 def parse_body_arguments(
@@ -393,11 +388,7 @@ def parse_body_arguments(
     if form is None:
         _add(arguments, _parse_urlencoded(body, config))
         return
-    form.receive(body)
-    form.finish()
-    _add(arguments, form.arguments)
-    for name, some in form.files.items():
-        files.setdefault(name, []).extend(some)
+    _add_form(form, body, arguments, files)
 
 
 def parse_body_source(
@@ -435,3 +426,13 @@ def _parse_urlencoded(body: bytes, config: ParseBodyConfig | None) -> dict[str, 
 def _add(arguments: dict[str, list[bytes]], found: dict[str, list[bytes]]) -> None:
     for name, values in found.items():
         arguments.setdefault(name, []).extend(values)
+
+
+def _add_form(
+    form: MultipartForm, body: bytes, arguments: dict[str, list[bytes]], files: dict[str, list[HTTPFile]]
+) -> None:
+    form.receive(body)
+    form.finish()
+    _add(arguments, form.arguments)
+    for name, some in form.files.items():
+        files.setdefault(name, []).extend(some)
