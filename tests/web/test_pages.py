@@ -249,7 +249,10 @@ class WithResources(UIModule):
         return "<p>end"
 
 
-EXPECTED_HEAD = '<link href="/s/m.css?v=1" type="text/css" rel="stylesheet"/>\n<style type="text/css">\n.m {}\n</style>\n<meta name=m>\n'
+EXPECTED_HEAD = (
+    '<link href="/s/m.css?v=1" type="text/css" rel="stylesheet"/>\n'
+    '<style type="text/css">\n.m {}\n</style>\n<meta name=m>\n'
+)
 EXPECTED_BODY = (
     '<script src="/s/a.js?v=1" type="text/javascript"></script><script src="/b.js" type="text/javascript"></script>'
     '<script src="https://cdn/c.js" type="text/javascript"></script>\n'
