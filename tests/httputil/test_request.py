@@ -57,7 +57,9 @@ def test_from_head() -> None:
     assert (request.host, request.host_name) == ("Example.com:80", "example.com")
     assert (request.remote_ip, request.protocol) == ("9.9.9.9", "https")
     assert request.connection == "the connection"
+    assert request.context is CLIENT
     assert request.server_connection is None
+    assert request.trailers == {}
     assert request.headers["x-y"] == "z"
     assert request.headers is request.headers
     assert request.body == b""
@@ -135,7 +137,7 @@ def test_by_hand() -> None:
     assert request.connection is connection
     assert request.full_url() == "https://Example.com:80/a?b=c"
     plain = by_hand(connection=object())
-    assert (plain.remote_ip, plain.protocol) == (None, "http")
+    assert (plain.remote_ip, plain.protocol, plain.context) == (None, "http", None)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +224,16 @@ def test_cookies_can_be_put_in() -> None:
 def test_several_cookie_fields_are_one() -> None:
     request = from_wire(fields="Cookie: a=1\r\nCookie: b=2; bad name=3\r\n")
     assert {name: morsel.value for name, morsel in request.cookies.items()} == {"a": "1", "b": "2"}
+
+
+def test_fields_that_were_put_in_later_count() -> None:
+    request = from_wire()
+    request.headers["Cookie"] = "a=b"
+    request.headers["Content-Type"] = "application/x-www-form-urlencoded"
+    request.body = b"c=d"
+    request._parse_body()
+    assert request.cookies["a"].value == "b"
+    assert request.arguments == {"c": [b"d"]}
 
 
 def test_time() -> None:

@@ -61,7 +61,9 @@ class HTTPServerRequest:
     :ivar query_arguments: those of the query.
     :ivar body_arguments: those of the body.
     :ivar files: lists of `HTTPFile` by name.
+    :ivar trailers: the fields that came behind a chunked body, an `HTTPHeaders`; empty without any.
     :ivar connection: the `HTTPConnection` that takes the response.
+    :ivar context: what is known of the client: where `remote_ip` and `protocol` come from.
     :ivar server_connection: stands for the connection the request came on.
 
     `headers`, the arguments, `files`, `cookies`, `host_name` and a `body` kept in a file are worked out at
@@ -83,6 +85,7 @@ class HTTPServerRequest:
         "body",
         "body_arguments",
         "connection",
+        "context",
         "files",
         "headers",
         "host",
@@ -94,6 +97,7 @@ class HTTPServerRequest:
         "query_arguments",
         "remote_ip",
         "server_connection",
+        "trailers",
         "uri",
         "version",
     )
@@ -114,7 +118,9 @@ class HTTPServerRequest:
     body_arguments: dict[str, list[bytes]]
     files: dict[str, list[HTTPFile]]
     connection: Any
+    context: Any
     server_connection: object
+    trailers: HTTPHeaders
     _cookies: "dict[str, Morsel[str]]"
     _start_time: float
     _finish_time: float | None
@@ -168,7 +174,7 @@ class HTTPServerRequest:
             self.files = files
         self.connection = connection
         self.server_connection = server_connection
-        context = getattr(connection, "context", None)
+        self.context = context = getattr(connection, "context", None)
         self.remote_ip = getattr(context, "remote_ip", None)
         self.protocol = getattr(context, "protocol", "http")
         self._start_time = _now()
@@ -191,6 +197,7 @@ class HTTPServerRequest:
         if host := head.host:
             self.host = host
         self.connection = connection
+        self.context = context
         self.remote_ip = context.remote_ip
         self.protocol = context.protocol
         self._start_time = _now()
@@ -257,9 +264,7 @@ class HTTPServerRequest:
 
         :raises HTTPInputError: the form is malformed or over a limit.
         """
-        if self._head is not None and "content-type" not in self._head.fields.lower():
-            return
-        if is_form(self.headers.get("Content-Type", "")):
+        if _has_field(self, "content-type") and is_form(self.headers.get("Content-Type", "")):
             self.body_arguments  # noqa: B018
 
     def __repr__(self) -> str:
@@ -298,6 +303,17 @@ def _tls_object(connection: Any) -> Any:
 # --- what an empty slot is filled with ---
 
 
+def _has_field(request: HTTPServerRequest, name: str) -> bool:
+    """Whether a field may be there, found out without building the map of fields where there is none yet.
+
+    :param name: in lower case.
+    """
+    head = request._head
+    if head is not None and name in head.fields.lower():
+        return True
+    return (head is None or _is_set(request, "headers")) and name in request.headers
+
+
 def _fill_headers(request: HTTPServerRequest) -> HTTPHeaders:
     head = request._head
     return HTTPHeaders.from_fields(head.fields) if head is not None else HTTPHeaders()
@@ -329,8 +345,7 @@ def _fill_form(request: HTTPServerRequest, wanted: str) -> Any:
     """Parse the form, fill both of its slots unless they are set, and give the one that is wanted."""
     arguments: dict[str, list[bytes]] = {}
     files: dict[str, list[HTTPFile]] = {}
-    head = request._head
-    if head is None or "content-type" in head.fields.lower():
+    if _has_field(request, "content-type"):
         content_type = request.headers.get("Content-Type", "")
         if request._form is not None:
             arguments, files = request._form.arguments, request._form.files
@@ -364,8 +379,7 @@ def _fill_arguments(request: HTTPServerRequest) -> dict[str, list[bytes]]:
 
 
 def _fill_cookies(request: HTTPServerRequest) -> "SimpleCookie":
-    head = request._head
-    if head is not None and "cookie" not in head.fields.lower():
+    if not _has_field(request, "cookie"):
         return SimpleCookie()
     # RFC 9113 section 8.2.3: several Cookie fields are one, joined with semicolons.
     return simple_cookie("; ".join(request.headers.get_list("Cookie")))
@@ -385,6 +399,7 @@ _FILL: Final[dict[str, Callable[[HTTPServerRequest], Any]]] = {
     "files": lambda request: _fill_form(request, "files"),
     "arguments": _fill_arguments,
     "_cookies": _fill_cookies,
+    "trailers": lambda request: HTTPHeaders(),
     "_head": _nothing,
     "_body_source": _nothing,
     "_form": _nothing,
