@@ -47,15 +47,15 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _AUTHORITY_END = re.compile(r"[/?#]")
 
 
-def _origin(url: str) -> tuple[str, str]:
-    """Give the scheme and authority a browser sees in a URL; both empty for a path of the same site."""
+def _origin(url: str) -> tuple[str, str | None]:
+    """Give the scheme and authority a browser sees in a URL: ``("", None)`` for a path of the same site."""
     url = _DROPPED.sub("", url.strip(_ENDS)).replace("\\", "/")
     scheme = ""
     match = _SCHEME.match(url)
     if match is not None:
         scheme, url = match[1].lower(), match[2]
     if not url.startswith("//"):
-        return scheme, ""
+        return scheme, None
     # Browsers take any number of slashes for two.
     return scheme, _AUTHORITY_END.split(url.lstrip("/"), maxsplit=1)[0]
 

@@ -94,7 +94,7 @@ def _start(handler: Any) -> _Form:
         max_field_bytes=None,  # counted here, since fields may be collected or streamed
     )
     try:
-        decoder = MultipartDecoder(parameters.get("boundary", "").encode("latin-1", "replace"), limits)
+        decoder = MultipartDecoder(parameters.get("boundary", "").encode(), limits)
     except RemoteProtocolError as error:
         raise HTTPError(error.status, "%s", error) from error
     form = handler._upload = _Form(decoder, handler.upload_max_fields_size)
