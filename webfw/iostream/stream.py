@@ -128,7 +128,10 @@ class BaseIOStream:
         """
         if not isinstance(num_bytes, int) or num_bytes < 0:
             raise ValueError(f"num_bytes must be a number from 0 up, not {num_bytes!r}")
-        return self._start_read(ReadBytes(num_bytes, partial))
+        future = self._start_read(ReadBytes(num_bytes, partial))
+        if num_bytes > self.max_buffer_size and not partial:
+            self._too_much_to_read()
+        return future
 
     def read_into(self, buf: bytearray | memoryview, partial: bool = False) -> "asyncio.Future[int]":
         """Fill the caller's buffer; with `partial` as far as there are bytes.  Yields the number of bytes read.
@@ -376,8 +379,11 @@ class BaseIOStream:
             return
         self._buffer.append(data)
         if self._read is not None and not self._try_read() and len(self._buffer) > self.max_buffer_size:
-            gen_log.error("Reached maximum read buffer size")
-            self.close(exc_info=StreamBufferFullError("Reached maximum read buffer size"))
+            self._too_much_to_read()
+
+    def _too_much_to_read(self) -> None:
+        gen_log.error("Reached maximum read buffer size")
+        self.close(exc_info=StreamBufferFullError("Reached maximum read buffer size"))
 
     def _ended(self, exc: BaseException | None) -> None:
         """Take note that no more bytes will come, in order or because of an error."""

@@ -151,14 +151,14 @@ class WireEngine:
 
     async def _secure(self, tls: TLSSettings, early: bytes) -> None:
         self._tls = tls
+        # Asked now: a transport that has closed knows no more.
+        peer = self.wire.get_extra_info("peername") or "a socket"
         try:
             await handshake(self.wire, tls, early)
         except BaseException as exc:
             self.wire.abort()
             if isinstance(exc, ssl.SSLError):
-                gen_log.warning(
-                    "SSL Error on %s: %s", self.wire.get_extra_info("peername") or "a socket", exc
-                )
+                gen_log.warning("SSL Error on %s: %s", peer, exc)
             self._failed(exc)
             return
         self._task = None
@@ -188,7 +188,7 @@ class WireEngine:
             self._close_wire()
             return
         stream.io_loop.track(self)
-        if not wire.write_paused:
+        if self._all_gone():
             stream._drained()
         stream._attached()
         self.update()
@@ -220,8 +220,7 @@ class WireEngine:
                 self._gone()
                 return False
             wire.write(data)
-            # A transport that has failed says so later; the write has not succeeded for that.
-            return not (wire.write_paused or wire.transport.is_closing())
+            return self._all_gone()
         if self._task is None and not self._queue and self.is_connected():
             data = self._send_now(data)
             if not data:
@@ -230,6 +229,10 @@ class WireEngine:
         self._queue.append(data)
         self._queued += len(data)
         return False
+
+    def _all_gone(self) -> bool:
+        # A transport that has failed says so later; the write has not succeeded for that.
+        return not (self.wire.write_paused or self.wire.transport.is_closing())
 
     def _gone(self) -> None:
         stream = self._stream
