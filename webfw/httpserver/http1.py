@@ -157,6 +157,8 @@ class ServerConnection:
                     if self._phase == DETACHED:
                         self.wire.consumer.data_received(data[start:])
                     return
+                if self.wire.transport.is_closing():  # the write has failed; connection_lost is to come
+                    return
                 burst -= 1
                 if not burst:
                     self._tail = data[start:]

@@ -160,7 +160,7 @@ class Http1Exchange(Exchange):
     def _send(self, data: bytes) -> "Future[None]":
         conn = self._conn
         wire = conn.wire
-        if wire.closing:
+        if wire.closing or wire.transport.is_closing():
             gone = asyncio.get_running_loop().create_future()
             gone.set_exception(StreamClosedError())
             gone.exception()  # whoever does not wait for it need not be told

@@ -30,20 +30,20 @@ async def send_file(conn: "ServerConnection", file: BinaryIO, offset: int, count
     wire = conn.wire
     loop = asyncio.get_running_loop()
     socket = wire.get_extra_info("socket") if wire.get_extra_info("sslcontext") is None else None
-    direct = socket is not None and hasattr(os, "sendfile")
+    descriptor = socket.fileno() if socket is not None and hasattr(os, "sendfile") else None
     end = offset + count
     while offset < end:
         if wire.closing:
             raise StreamClosedError()
-        if direct and not wire.write_buffer_size:
+        if descriptor is not None and not wire.write_buffer_size:
             try:
-                sent = os.sendfile(socket.fileno(), file.fileno(), offset, min(end - offset, KERNEL_PIECE))
+                sent = os.sendfile(descriptor, file.fileno(), offset, min(end - offset, KERNEL_PIECE))
             except BlockingIOError:
                 pass
             except OSError as error:
                 if isinstance(error, ConnectionError):
                     raise StreamClosedError(error) from error
-                direct = False
+                descriptor = None
             else:
                 if not sent:
                     raise OSError("the file is shorter than announced")
@@ -57,7 +57,7 @@ async def send_file(conn: "ServerConnection", file: BinaryIO, offset: int, count
             raise StreamClosedError()
         wire.write(piece)
         offset += len(piece)
-        if direct or wire.write_paused:
+        if descriptor is not None or wire.write_paused:
             await conn.emptied()
 
 

@@ -145,11 +145,12 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
     # Connections.
 
-    def _make_wire(self) -> Wire:
-        """What a listener makes for a new connection: a wire that HTTP/1 consumes, with no stream in between."""
+    def _wire_connected(self, wire: Wire) -> None:
+        """Let HTTP/1 consume a new connection's wire, with no stream in between."""
         if self._own_streams:
-            return super()._make_wire()
-        return Wire(asyncio.get_running_loop(), self._serve)
+            super()._wire_connected(wire)
+        else:
+            self._serve(wire)
 
     def _serve(self, wire: Wire) -> ServerConnection:
         self.sweeper = deadlines.for_loop(wire.loop)
@@ -201,13 +202,16 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
     async def close_all_connections(self) -> None:
         """Close every connection: idle ones at once, others when their response is out."""
-        self.keep_alive = False
-        for conn in list(self._connections):
-            conn.close_when_idle()
+        self._say_goodbye()
         if self._connections:
             self._empty = asyncio.Event()
             await self._empty.wait()
             self._empty = None
+
+    def _say_goodbye(self) -> None:
+        self.keep_alive = False
+        for conn in list(self._connections):
+            conn.close_when_idle()
 
     async def drain(self, timeout: float = 30.0) -> int:
         """Stop accepting, let running requests end, then close everything.
@@ -216,6 +220,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         :returns: how many connections had to be cut.
         """
         self.stop()
+        self._say_goodbye()
         try:
             await asyncio.wait_for(self.close_all_connections(), timeout)
         except TimeoutError:

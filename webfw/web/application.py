@@ -1,5 +1,6 @@
 """The application: routes, settings, and how a request finds its handler; what a handler does may not enter."""
 
+import socket
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from webfw.httpserver import Exchange, HTTPServer
 from webfw.httputil import HTTPMessageDelegate, HTTPServerRequest, RequestStartLine
 from webfw.log import access_log
-from webfw.netutil import DEFAULT_BACKLOG
+from webfw.netutil.sockets import DEFAULT_BACKLOG
 from webfw.routing import (
     AnyMatches,
     DefaultHostMatches,
@@ -122,7 +123,7 @@ class Application(ReversibleRouter):
         port: int,
         address: str | None = None,
         *,
-        family: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,
         backlog: int = DEFAULT_BACKLOG,
         flags: int | None = None,
         reuse_port: bool = False,
@@ -141,12 +142,11 @@ class Application(ReversibleRouter):
 
     def add_handlers(self, host_pattern: str, host_handlers: Iterable[Any]) -> None:
         """Add routes for hosts that match a regular expression; they are tried before those of no host."""
-        rule = Rule(HostMatches(host_pattern), _HandlerRouter(self, host_handlers))
+        matcher = HostMatches(host_pattern)
+        rule = Rule(matcher, _HandlerRouter(self, host_handlers))
         self.default_router.rules.insert(-1, rule)
         if self.default_host is not None:
-            self.wildcard_router.add_rules(
-                [(DefaultHostMatches(self, rule.matcher.host_pattern), host_handlers)]
-            )
+            self.wildcard_router.add_rules([(DefaultHostMatches(self, matcher.host_pattern), host_handlers)])
 
     def add_transform(self, transform_class: "type[OutputTransform]") -> None:
         """Apply a transform to every response from now on."""

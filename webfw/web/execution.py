@@ -121,7 +121,7 @@ def failed(handler: "RequestHandler", error: BaseException) -> None:
         app_log.error("Exception in exception handler", exc_info=True)
         if not handler._finished:
             handler._finished = True
-            handler.request.connection.abort_response()  # type: ignore[union-attr]
+            handler.request.connection.abort_response()
 
 
 def cancelled(handler: "RequestHandler") -> None:
@@ -131,13 +131,13 @@ def cancelled(handler: "RequestHandler") -> None:
         if not handler._finished:
             if handler._headers_written:
                 handler._finished = True
-                handler.request.connection.abort_response()  # type: ignore[union-attr]
+                handler.request.connection.abort_response()
             else:
                 handler.send_error(504)
         return
     if not handler._finished:
         handler._finished = True
-        handler.request.connection.abort_response()  # type: ignore[union-attr]
+        handler.request.connection.abort_response()
     if reason is None:
         raise asyncio.CancelledError
 
@@ -245,7 +245,7 @@ class HandlerDelegate(HTTPMessageDelegate):
         """Be ready for the body; where the handler streams it, run its ``prepare`` first."""
         limit = self.handler_class.max_body_size
         if limit is not None:
-            self.request.connection.set_max_body_size(limit)  # type: ignore[union-attr]
+            self.request.connection.set_max_body_size(limit)
         if not self.stream_request_body:
             self._collector = BodyCollector()
             return None

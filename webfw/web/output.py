@@ -190,13 +190,17 @@ class Output(HandlerState):
         if self._headers_written:
             for transform in self._transforms or ():
                 body = transform.transform_chunk(body, include_footers)
-            return connection.write(body) if body and self.request.method != "HEAD" else DONE
+            if not body or self.request.method == "HEAD":
+                return DONE
+            written: Awaitable[None] = connection.write(body)
+            return written
         body = self._first_chunk(body, include_footers)
         line = ResponseStartLine("", self._status_code, self._reason)
         self._headers_written = True
         if self.request.method == "HEAD":
             body = b""
-        return connection.write_headers(line, self._headers, body)
+        sent: Awaitable[None] = connection.write_headers(line, self._headers, body)
+        return sent
 
     def _first_chunk(self, body: bytes, finishing: bool) -> bytes:
         """Complete the headers: what the transforms make of the first chunk, and the cookies."""
@@ -283,4 +287,4 @@ class Output(HandlerState):
         """
         self._finished = True
         connection = self.request.connection
-        return connection.detach()  # type: ignore[union-attr, no-any-return]
+        return connection.detach()  # type: ignore[no-any-return]

@@ -27,9 +27,9 @@ class HandlerState:
     application: "Application"
     #: The request being answered.
     request: HTTPServerRequest
-    #: Positional and named groups of the route's pattern, decoded.
-    path_args: list[str]
-    path_kwargs: dict[str, str]
+    #: Positional and named groups of the route's pattern, decoded.  The defaults are replaced, never added to.
+    path_args: list[str] = []
+    path_kwargs: dict[str, str] = {}
 
     # The response so far.
     _status_code: int = 200

@@ -31,10 +31,10 @@ class Verbs(HandlerState):
     _stream_request_body: bool = False
     _cancelled_by: str | None = None
 
-    def initialize(self, **kwargs: Any) -> None:
+    def _initialize(self) -> None:
         """Override it to take the keyword arguments that the route gives (the third item of its tuple)."""
-        if kwargs:
-            raise TypeError(f"{type(self).__name__} takes no arguments from its route: {', '.join(kwargs)}")
+
+    initialize: Callable[..., None] = _initialize
 
     def prepare(self) -> Awaitable[None] | None:
         """Called before the verb's method, whatever the verb; may be ``async``, and may `finish` the request."""
