@@ -55,6 +55,10 @@ def _spell(name: str) -> str:
 _names: Final = _NameCache()
 _known_name = _names.get
 
+# What every response is asked for is known from the start.
+for _name in ("Connection", "Content-Length", "Transfer-Encoding"):
+    _names[_name] = _name
+
 
 def _normalize_header(name: str) -> str:
     """Spell a name the way `HTTPHeaders` keeps it: ``content-TYPE`` is ``Content-Type``.  Not checked."""
@@ -138,7 +142,7 @@ class HTTPHeaders(MutableMapping[str, str]):
         return value if isinstance(value, str) else ",".join(value)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and _normalize_header(name) in self._fields
+        return isinstance(name, str) and (_known_name(name) or _spell(name)) in self._fields
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)

@@ -264,7 +264,7 @@ class HTTPServerRequest:
 
         :raises HTTPInputError: the form is malformed or over a limit.
         """
-        if _has_field(self, "content-type") and is_form(self.headers.get("Content-Type", "")):
+        if has_field(self, "content-type") and is_form(self.headers.get("Content-Type", "")):
             self.body_arguments  # noqa: B018
 
     def __repr__(self) -> str:
@@ -303,19 +303,17 @@ def _tls_object(connection: Any) -> Any:
 # --- what an empty slot is filled with ---
 
 
-def _has_field(request: HTTPServerRequest, name: str) -> bool:
+def has_field(request: HTTPServerRequest, name: str) -> bool:
     """Whether a field may be there, found out without building the map of fields where there is none yet.
 
     :param name: in lower case.
     """
     head = request._head
-    if head is not None and name in head.fields.lower():
-        return True
-    return (head is None or _is_set(request, "headers")) and name in request.headers
+    return name in (request.headers if head is None else head.fields.lower())
 
 
 def _fill_headers(request: HTTPServerRequest) -> HTTPHeaders:
-    head = request._head
+    head, request._head = request._head, None  # from now on the map counts, which programs may change
     return HTTPHeaders.from_fields(head.fields) if head is not None else HTTPHeaders()
 
 
@@ -345,7 +343,7 @@ def _fill_form(request: HTTPServerRequest, wanted: str) -> Any:
     """Parse the form, fill both of its slots unless they are set, and give the one that is wanted."""
     arguments: dict[str, list[bytes]] = {}
     files: dict[str, list[HTTPFile]] = {}
-    if _has_field(request, "content-type"):
+    if has_field(request, "content-type"):
         content_type = request.headers.get("Content-Type", "")
         if request._form is not None:
             arguments, files = request._form.arguments, request._form.files
@@ -379,7 +377,7 @@ def _fill_arguments(request: HTTPServerRequest) -> dict[str, list[bytes]]:
 
 
 def _fill_cookies(request: HTTPServerRequest) -> "SimpleCookie":
-    if not _has_field(request, "cookie"):
+    if not has_field(request, "cookie"):
         return SimpleCookie()
     # RFC 9113 section 8.2.3: several Cookie fields are one, joined with semicolons.
     return simple_cookie("; ".join(request.headers.get_list("Cookie")))
