@@ -85,3 +85,10 @@ def test_a_request_made_by_hand() -> None:
     assert handler.check_etag_header()
     handler.request.headers = HTTPHeaders()
     assert not handler.check_etag_header()
+
+
+def test_a_field_the_program_sets() -> None:
+    handler = Handler()
+    handler._headers["Etag"] = '"x"'
+    handler.request.headers["If-None-Match"] = '"x"'
+    assert handler.check_etag_header()

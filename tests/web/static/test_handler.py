@@ -12,11 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from webfw.web.errors import HTTPError
 
 from webfw.httpserver.exchange import DONE, Exchange
 from webfw.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from webfw.iostream import StreamClosedError
+from webfw.web.errors import HTTPError
 from webfw.web.static import StaticFileHandler, handler
 from webfw.web.transforms import GZipContentEncoding, OutputTransform
 
@@ -98,19 +98,26 @@ class Client:
         self.transforms: list[type[OutputTransform]] = []
         self.answer = Answer()
         self.handler: Any = None
+        self.by_hand = False
+        self.set_later: dict[str, str] = {}
 
     def begin(
         self, path: str, method: str = "GET", query: str = "", url: str | None = None, **fields: str
     ) -> Any:
         """Make the handler and call the method of the verb; give what it returns."""
-        headers = HTTPHeaders(
-            {"Host": "x"} | {name.replace("_", "-"): value for name, value in fields.items()}
-        )
+        lines = [("Host", "x"), *((name.replace("_", "-"), value) for name, value in fields.items())]
         uri = (url if url is not None else f"/static/{path}") + (f"?{query}" if query else "")
         answer = self.answer = Answer()
-        request = HTTPServerRequest(
-            start_line=RequestStartLine(method, uri, "HTTP/1.1"), headers=headers, connection=answer
-        )
+        if self.by_hand:
+            line = RequestStartLine(method, uri, "HTTP/1.1")
+            request = HTTPServerRequest(start_line=line, headers=HTTPHeaders(lines), connection=answer)
+        else:
+            block = "".join(f"{name}: {value}\r\n" for name, value in lines)
+            head: Any = SimpleNamespace(method=method, target=uri, version="HTTP/1.1", fields=block, host="x")
+            context: Any = SimpleNamespace(remote_ip="::1", protocol="http")
+            request = HTTPServerRequest.from_head(head, answer, context)
+            if self.set_later:
+                request.headers.update(self.set_later)
         application: Any = SimpleNamespace(settings=self.settings, log_request=lambda handler: None)
         arguments = {"path": str(self.root)} | self.arguments
         self.handler = self.handler_class(application, request, **arguments)
@@ -357,6 +364,30 @@ async def test_conditions(client: Client, method: str, fields: dict[str, str], s
     if status == 304:
         assert answer.headers["Etag"] == f'"{HASH}"'
         assert "Content-Length" not in answer.headers
+
+
+async def test_a_request_made_by_hand(client: Client) -> None:
+    client.by_hand = True
+    assert (await client("small.txt")).body == SMALL
+    assert (await client("small.txt", Range="bytes=0-3")).status == 206
+    assert (await client("small.txt", If_None_Match="*")).status == 304
+
+
+@pytest.mark.parametrize(("field", "status"), [("If-None-Match", 304), ("Range", 206)])
+async def test_a_field_the_program_sets(client: Client, field: str, status: int) -> None:
+    client.set_later = {field: f'"{HASH}"' if status == 304 else "bytes=0-1"}
+    assert (await client("small.txt")).status == status
+
+
+async def test_an_overridden_version_counts(client: Client) -> None:
+    class Numbered(StaticFileHandler):
+        @classmethod
+        def _get_cached_version(cls, abspath: str) -> str | None:
+            return "one"
+
+    await client("small.txt")
+    client.handler_class = Numbered
+    assert (await client("small.txt")).headers["Etag"] == '"one"'
 
 
 async def test_a_file_without_a_time(client: Client) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from webfw.web.errors import HTTPError
 
+from webfw.web.errors import HTTPError
 from webfw.web.static.versions import Versions
 
 
@@ -64,10 +64,10 @@ def test_a_version_is_remembered_until_the_file_changes(settings: dict[str, Any]
     assert Files.reads == 1
     file = tmp_path / "a.txt"
     status = file.stat()
-    assert Files._version_known(str(file), status)
+    assert Files._known_version(str(file), status) == HELLO
     file.write_text("other")
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-    assert not Files._version_known(str(file), file.stat())
+    assert Files._known_version(str(file), file.stat()) is None
     assert Files.get_version(settings, "a.txt") == hashlib.sha512(b"other").hexdigest()
     assert Files.reads == 2
 

@@ -5,9 +5,11 @@ import datetime
 import os
 import secrets
 from collections.abc import Awaitable, Iterable
-from typing import IO
+from typing import Any, BinaryIO
 
 from webfw.httpserver.exchange import DONE, Exchange
+from webfw.httputil import HTTPServerRequest
+from webfw.httputil.request import _is_set
 from webfw.httputil.values import choose_encoding, match_etag, parse_http_date
 from webfw.iostream import StreamClosedError
 from webfw.web.errors import HTTPError
@@ -79,7 +81,8 @@ class StaticFileHandler(Versions, RequestHandler):
     #: When the file was changed last, in UTC, to the second.
     modified: datetime.datetime | None = None
 
-    _status: os.stat_result | None = None
+    # The last path looked at, and its status.
+    _status: tuple[str, os.stat_result | None] | None = None
     # Where the file really is: the root it was found below, and the compressed sibling that stands in for it.
     _found_below: str | None = None
     _coding: str | None = None
@@ -113,11 +116,11 @@ class StaticFileHandler(Versions, RequestHandler):
         self.absolute_path = self.validate_absolute_path(self.root, absolute_path)
         if self.absolute_path is None:
             return DONE
-        status = regular_file(self.absolute_path)
+        status = self._status_of(self.absolute_path)
         if (
             status is not None
             and status.st_size > HASH_AT_ONCE
-            and not self._version_known(self.absolute_path, status)
+            and self._known_version(self.absolute_path, status) is None
         ):
             return self._answer_after_hashing(include_body)
         return self._answer(include_body)
@@ -162,7 +165,7 @@ class StaticFileHandler(Versions, RequestHandler):
                 return None
             absolute_path = os.path.join(absolute_path, self.default_filename)
             self._refuse_links(root, absolute_path)
-        if regular_file(absolute_path) is None:
+        if self._status_of(absolute_path) is None:
             if not os.path.exists(absolute_path):
                 raise HTTPError(404)
             raise HTTPError(403, "%s is not a file", self.path)
@@ -197,11 +200,15 @@ class StaticFileHandler(Versions, RequestHandler):
         """
         return read_pieces(abspath, start, end)
 
+    def _status_of(self, path: str) -> os.stat_result | None:
+        """Return the status of a regular file, looked at once per request; see `regular_file`."""
+        if self._status is None or self._status[0] != path:
+            self._status = (path, regular_file(path))
+        return self._status[1]
+
     def _stat(self) -> os.stat_result:
         assert self.absolute_path is not None
-        if self._status is None:
-            self._status = os.stat(self.absolute_path)
-        return self._status
+        return self._status_of(self.absolute_path) or os.stat(self.absolute_path)
 
     def get_content_size(self) -> int:
         """Return the size of the content in bytes."""
@@ -220,8 +227,13 @@ class StaticFileHandler(Versions, RequestHandler):
 
     def compute_etag(self) -> str | None:
         """Return an entity tag made of the version of the content."""
-        if self._etag is None and self.absolute_path is not None:
-            version = self._get_cached_version(self._sibling or self.absolute_path)
+        path = self._sibling or self.absolute_path
+        if self._etag is None and path is not None:
+            status = self._status[1] if self._status is not None and self._status[0] == path else None
+            version = None
+            if status is not None and _same(self._get_cached_version, Versions._get_cached_version):
+                version = self._known_version(path, status)
+            version = version or self._get_cached_version(path)
             self._etag = f'"{version}"' if version else None
         return self._etag
 
@@ -258,6 +270,8 @@ class StaticFileHandler(Versions, RequestHandler):
 
     def should_return_304(self) -> bool:
         """Say whether the client has the file already (RFC 9110 sections 13.1.2 and 13.1.3)."""
+        if _lacks(self.request, "if-"):
+            return False
         headers = self.request.headers
         if headers.get("If-None-Match"):
             return self.check_etag_header()
@@ -269,6 +283,8 @@ class StaticFileHandler(Versions, RequestHandler):
 
     def _precondition_fails(self) -> bool:
         """Say whether the client wants another state of the file (RFC 9110 sections 13.1.1 and 13.1.4)."""
+        if _lacks(self.request, "if-"):
+            return False
         headers = self.request.headers
         wanted = headers.get("If-Match")
         if wanted is not None:
@@ -325,6 +341,8 @@ class StaticFileHandler(Versions, RequestHandler):
         self.clear_header("Content-Encoding")
 
     def _ranges(self, size: int) -> list[tuple[int, int]] | None:
+        if _lacks(self.request, "range"):
+            return None
         wanted = self.request.headers.get("Range")
         if wanted is None:
             return None
@@ -373,7 +391,7 @@ class StaticFileHandler(Versions, RequestHandler):
 
     def _reads_files(self) -> bool:
         """Whether the content is that of the file itself, so that it need not come through `get_content`."""
-        return type(self).get_content.__func__ is StaticFileHandler.get_content.__func__  # type: ignore[attr-defined]
+        return _same(self.get_content, StaticFileHandler.get_content)
 
     def _send(
         self,
@@ -437,7 +455,7 @@ class StaticFileHandler(Versions, RequestHandler):
             except StreamClosedError:
                 pass  # the client has gone: nobody is left to tell
 
-    async def _send_part(self, file: IO[bytes], start: int, end: int) -> None:
+    async def _send_part(self, file: BinaryIO, start: int, end: int) -> None:
         """Send part of a file: by the kernel where the bytes leave as they are, otherwise read in a thread."""
         connection = self.request.connection
         if isinstance(connection, Exchange) and not any(map(_changes_body, self._transforms or ())):
@@ -475,6 +493,17 @@ class StaticFileHandler(Versions, RequestHandler):
             self.write(tail)
         except StreamClosedError:
             return  # the client has gone: nobody is left to tell
+
+
+def _lacks(request: HTTPServerRequest, name: str) -> bool:
+    """Say whether no field of a request is named so (lower case; part of a name will do), if that is quick to tell."""
+    head = request._head
+    return head is not None and name not in head.fields.lower() and not _is_set(request, "headers")
+
+
+def _same(method: Any, other: Any) -> bool:
+    """Say whether two bound class methods are one, that is whether a subclass has not overridden it."""
+    return method.__func__ is other.__func__
 
 
 def _aware(moment: datetime.datetime) -> datetime.datetime:

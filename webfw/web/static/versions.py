@@ -77,10 +77,13 @@ class Versions:
         return version
 
     @classmethod
-    def _version_known(cls, abspath: str, status: os.stat_result) -> bool:
-        """Say whether a file's version is remembered, so that asking for it does not read the file."""
+    def _known_version(cls, abspath: str, status: os.stat_result) -> str | None:
+        """Return a file's version if it is remembered, without another look at the file; None otherwise."""
         known = cls._static_hashes.get(abspath)
-        return type(known) is tuple and known[:2] == (status.st_mtime_ns, status.st_size)
+        if type(known) is tuple and known[0] == status.st_mtime_ns and known[1] == status.st_size:
+            version: str | None = known[2]
+            return version
+        return None
 
     @classmethod
     def get_version(cls, settings: dict[str, Any], path: str) -> str | None:
