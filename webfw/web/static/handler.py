@@ -9,7 +9,6 @@ from typing import Any, BinaryIO
 
 from webfw.httpserver.exchange import DONE, Exchange
 from webfw.httputil import HTTPServerRequest
-from webfw.httputil.request import _is_set
 from webfw.httputil.values import choose_encoding, match_etag, parse_http_date
 from webfw.iostream import StreamClosedError
 from webfw.web.errors import HTTPError
@@ -498,7 +497,7 @@ class StaticFileHandler(Versions, RequestHandler):
 def _lacks(request: HTTPServerRequest, name: str) -> bool:
     """Say whether no field of a request is named so (lower case; part of a name will do), if that is quick to tell."""
     head = request._head
-    return head is not None and name not in head.fields.lower() and not _is_set(request, "headers")
+    return head is not None and name not in head.fields.lower()
 
 
 def _same(method: Any, other: Any) -> bool:
