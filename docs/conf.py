@@ -23,6 +23,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+autodoc_inherit_docstrings = False  # those of asyncio refer to pages of another manual
 autodoc_default_options = {"members": True, "show-inheritance": True}
 
 # The manual builds without a network; links to Python's own come back when the inventory is there.
