@@ -1,6 +1,5 @@
 import mimetypes
 import os
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -97,9 +96,9 @@ def test_no_path_leads_out(parts: list[str], separator: str, absolute: bool) -> 
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _roots() -> None:
+def _roots(tmp_path_factory: pytest.TempPathFactory) -> None:
     global ROOTS
-    base = tempfile.mkdtemp()
+    base = str(tmp_path_factory.mktemp("files"))
     root, outside = os.path.join(base, "root"), os.path.join(base, "outside")
     os.makedirs(os.path.join(root, "dir", "deep"))
     os.makedirs(os.path.join(outside, "deep"))
