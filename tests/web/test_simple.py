@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from webfw.web.errors import HTTPError
 
 from webfw.httpserver.exchange import Exchange
 from webfw.httputil import (
@@ -16,6 +15,7 @@ from webfw.httputil import (
     HTTPServerRequest,
     RequestStartLine,
 )
+from webfw.web.errors import HTTPError
 from webfw.web.simple import ErrorHandler, FallbackHandler, RedirectHandler, _origin
 
 
