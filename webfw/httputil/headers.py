@@ -55,14 +55,13 @@ def _spell(name: str) -> str:
 _names: Final = _NameCache()
 _known_name = _names.get
 
-# What every response is asked for is known from the start.
-for _name in ("Connection", "Content-Length", "Transfer-Encoding"):
-    _names[_name] = _name
-
 
 def _normalize_header(name: str) -> str:
     """Spell a name the way `HTTPHeaders` keeps it: ``content-TYPE`` is ``Content-Type``.  Not checked."""
-    return _known_name(name) or _spell(name)
+    try:
+        return _names[name]
+    except HTTPInputError:
+        return _spell(name)
 
 
 class HTTPHeaders(MutableMapping[str, str]):
@@ -138,11 +137,11 @@ class HTTPHeaders(MutableMapping[str, str]):
     # Reading.
 
     def __getitem__(self, name: str) -> str:
-        value = self._fields[_known_name(name) or _spell(name)]
+        value = self._fields[_known_name(name) or _normalize_header(name)]
         return value if isinstance(value, str) else ",".join(value)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (_known_name(name) or _spell(name)) in self._fields
+        return isinstance(name, str) and (_known_name(name) or _normalize_header(name)) in self._fields
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)
@@ -152,7 +151,7 @@ class HTTPHeaders(MutableMapping[str, str]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the value of `name`, several joined with commas, or `default`."""
-        value = self._fields.get(_known_name(name) or _spell(name))
+        value = self._fields.get(_known_name(name) or _normalize_header(name))
         if value is None:
             return default
         return value if type(value) is not list else ",".join(value)

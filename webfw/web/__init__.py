@@ -1,1 +1,30 @@
 """Request handlers and the application that routes to them: what a site is written with."""
+
+from webfw.routing import URLSpec
+from webfw.web.application import Application
+from webfw.web.decorators import (
+    _has_stream_request_body,
+    addslash,
+    authenticated,
+    removeslash,
+    stream_request_body,
+)
+from webfw.web.errors import Finish, HTTPError, MissingArgumentError
+from webfw.web.handler import RequestHandler
+from webfw.web.signing import (
+    DEFAULT_SIGNED_VALUE_MIN_VERSION,
+    DEFAULT_SIGNED_VALUE_VERSION,
+    MAX_SUPPORTED_SIGNED_VALUE_VERSION,
+    MIN_SUPPORTED_SIGNED_VALUE_VERSION,
+    create_signed_value,
+    decode_signed_value,
+    get_signature_key_version,
+)
+from webfw.web.simple import ErrorHandler, FallbackHandler, RedirectHandler
+from webfw.web.static import StaticFileHandler
+from webfw.web.transforms import GZipContentEncoding, OutputTransform
+from webfw.web.ui import TemplateModule, UIModule
+from webfw.web.uploads import UploadPart, stream_multipart
+
+#: Tornado's shorter name for a route.
+url = URLSpec

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from webfw.httpserver import Exchange, HTTPServer
+from webfw.httpserver import Begin, Exchange, HTTPServer
 from webfw.httputil import HTTPMessageDelegate, HTTPServerRequest, RequestStartLine
 from webfw.log import access_log
 from webfw.netutil.sockets import DEFAULT_BACKLOG
@@ -17,11 +17,11 @@ from webfw.routing import (
     ReversibleRuleRouter,
     Rule,
 )
-from webfw.web.execution import HandlerDelegate
+from webfw.web.execution import HandlerDelegate, answer
 from webfw.web.handler import RequestHandler
 from webfw.web.simple import ErrorHandler
 from webfw.web.static import StaticFileHandler
-from webfw.web.transforms import GZipContentEncoding, OutputTransform
+from webfw.web.transforms import OutputTransform, compression_transform
 from webfw.web.ui import BUILTIN_MODULES, UIModule
 
 __all__ = ["Application"]
@@ -70,9 +70,11 @@ class Application(ReversibleRouter):
         **settings: Any,
     ) -> None:
         self.transforms: list[type[OutputTransform]] = list(transforms or ())
-        if transforms is None and (settings.get("compress_response") or settings.get("gzip")):
-            self.transforms.append(GZipContentEncoding)
+        compression = compression_transform(settings) if transforms is None else None
+        if compression is not None:
+            self.transforms.append(compression)
         self.default_host = default_host
+        self._own_delegates = type(self).get_handler_delegate is not Application.get_handler_delegate
         self.settings: dict[str, Any] = settings
         self.ui_modules: dict[str, type[UIModule]] = dict(BUILTIN_MODULES)
         self.ui_methods: dict[str, Any] = {}
@@ -154,7 +156,15 @@ class Application(ReversibleRouter):
 
     # A request finds its handler.
 
-    def begin(self, exchange: Exchange) -> Awaitable[None] | None:
+    @property
+    def begin(self) -> Begin | None:
+        """How a server hands exchanges over; None where a subclass replaces a part of Tornado's seam, which goes then."""
+        kind = type(self)
+        if kind.find_handler is Application.find_handler and kind.start_request is Application.start_request:
+            return self._begin
+        return None
+
+    def _begin(self, exchange: Exchange) -> Awaitable[None] | None:
         """Take an exchange from the server: route it and run its handler, or be ready for its body."""
         request = exchange.request
         assert request is not None
@@ -163,13 +173,16 @@ class Application(ReversibleRouter):
             delegate = self._not_found(request)
         else:
             target, arguments, path_args, path_kwargs = found
-            if isinstance(target, type) and issubclass(target, RequestHandler):
-                delegate = self.get_handler_delegate(request, target, arguments, path_args, path_kwargs)
-            else:
-                other = self.find_handler(request)
-                if not isinstance(other, HandlerDelegate):
-                    return self._begin_foreign(exchange, other)
-                delegate = other
+            # The attribute tells handler classes from all other targets, at the price of one look.
+            streams = getattr(target, "_stream_request_body", None)
+            if streams is None:
+                return self._begin_foreign(exchange, self.find_handler(request))
+            if not (exchange.has_body or streams or self._own_delegates):
+                answer(self, request, target, arguments, path_args, path_kwargs)
+                return None
+            delegate = self.get_handler_delegate(request, target, arguments, path_args, path_kwargs)
+            if not isinstance(delegate, HandlerDelegate):
+                return self._begin_foreign(exchange, delegate)
         if exchange.has_body:
             exchange.sink = delegate
             return delegate.wants_body()

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
+from webfw.httpserver.exchange import DONE
 from webfw.httputil import (
     HTTPHeaders,
     HTTPMessageDelegate,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from webfw.web.application import Application
     from webfw.web.handler import RequestHandler
 
-__all__ = ["HandlerDelegate", "launch", "run"]
+__all__ = ["HandlerDelegate", "answer", "run"]
 
 #: Verbs as their methods are named; others are lower-cased when met.
 _VERBS = {verb: verb.lower() for verb in ("GET", "HEAD", "POST", "DELETE", "PATCH", "PUT", "OPTIONS")}
@@ -51,7 +52,7 @@ def run(handler: "RequestHandler") -> Coroutine[Any, Any, None] | None:
         if handler._finished:
             return None
         result = getattr(handler, name)(*handler.path_args, **handler.path_kwargs)
-        if result is not None:
+        if result is not None and result is not DONE:
             return _after_verb(handler, result)
         if handler._auto_finish and not handler._finished:
             handler.finish()
@@ -305,18 +306,20 @@ class HandlerDelegate(HTTPMessageDelegate):
 
     def execute(self) -> "asyncio.Task[None] | None":
         """Make the handler and run it; the Task of what could not run at once."""
+        if self._body_complete is None:
+            return answer(
+                self.application,
+                self.request,
+                self.handler_class,
+                self.handler_kwargs,
+                self.path_args,
+                self.path_kwargs,
+            )
         context = self._context = copy_context()
-        coroutine = context.run(self._run)
-        if coroutine is None:
-            return None
-        assert self.handler is not None
-        return launch(self.handler, coroutine, context)
-
-    def _run(self) -> Coroutine[Any, Any, None] | None:
-        handler = self.handler = make(self.application, self.request, self.handler_class, self.handler_kwargs)
-        if self._body_complete is not None:
-            return self._run_streaming(handler)
-        return run_routed(handler, self.path_args, self.path_kwargs)
+        handler = self.handler = context.run(
+            make, self.application, self.request, self.handler_class, self.handler_kwargs
+        )
+        return launch(handler, self._run_streaming(handler), context)
 
     async def _run_streaming(self, handler: "RequestHandler") -> None:
         """Run a handler that takes its body as it comes: prepare, the body, then the verb."""
@@ -353,11 +356,55 @@ class HandlerDelegate(HTTPMessageDelegate):
             self._body_complete.cancel()
 
 
+def answer(
+    application: "Application",
+    request: HTTPServerRequest,
+    handler_class: "type[RequestHandler]",
+    handler_kwargs: Mapping[str, Any],
+    path_args: Sequence[bytes | None],
+    path_kwargs: Mapping[str, bytes | None],
+) -> "asyncio.Task[None] | None":
+    """Answer a request whose body is there with a new handler, in a context of its own.
+
+    :returns: the Task of what could not run at once.
+    """
+    context = copy_context()
+    rest = context.run(
+        _make_and_run, application, request, handler_class, handler_kwargs, path_args, path_kwargs
+    )
+    if rest is None:
+        return None
+    handler, coroutine = rest
+    return launch(handler, coroutine, context)
+
+
+def _make_and_run(
+    application: "Application",
+    request: HTTPServerRequest,
+    handler_class: "type[RequestHandler]",
+    handler_kwargs: Mapping[str, Any],
+    path_args: Sequence[bytes | None],
+    path_kwargs: Mapping[str, bytes | None],
+) -> "tuple[RequestHandler, Coroutine[Any, Any, None]] | None":
+    handler = make(application, request, handler_class, handler_kwargs)
+    if handler_class._execute is not Verbs._execute:  # somebody watches requests: go that way
+        return handler, handler._execute(handler._transforms or [], *path_args, **path_kwargs)
+    if path_args or path_kwargs:
+        try:
+            decode_path(handler, path_args, path_kwargs)
+        except Exception as error:
+            # Border: a path that does not decode becomes a response.
+            failed(handler, error)
+            return None
+    coroutine = run(handler)
+    return None if coroutine is None else (handler, coroutine)
+
+
 def make(
     application: "Application",
     request: HTTPServerRequest,
     handler_class: "type[RequestHandler]",
-    handler_kwargs: dict[str, Any],
+    handler_kwargs: Mapping[str, Any],
 ) -> "RequestHandler":
     """A handler for one request, with the transforms of the application."""
     handler = handler_class(application, request, **handler_kwargs)
@@ -376,19 +423,3 @@ def decode_path(
         name: arg if arg is None else decode(arg, name=name)  # type: ignore[misc]
         for name, arg in kwargs.items()
     }
-
-
-def run_routed(
-    handler: "RequestHandler", args: Sequence[bytes | None], kwargs: Mapping[str, bytes | None]
-) -> Coroutine[Any, Any, None] | None:
-    """Run a handler with the groups of its route; by `RequestHandler._execute` where somebody replaced that."""
-    if type(handler)._execute is not Verbs._execute:
-        return handler._execute(handler._transforms or [], *args, **kwargs)
-    if args or kwargs:
-        try:
-            decode_path(handler, args, kwargs)
-        except Exception as error:
-            # Border: a path that does not decode becomes a response.
-            failed(handler, error)
-            return None
-    return run(handler)

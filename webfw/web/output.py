@@ -196,10 +196,10 @@ class Output(HandlerState):
             return written
         body = self._first_chunk(body, include_footers)
         line = ResponseStartLine("", self._status_code, self._reason)
-        self._headers_written = True
         if self.request.method == "HEAD":
             body = b""
         sent: Awaitable[None] = connection.write_headers(line, self._headers, body)
+        self._headers_written = True
         return sent
 
     def _first_chunk(self, body: bytes, finishing: bool) -> bytes:
@@ -237,7 +237,6 @@ class Output(HandlerState):
         self._finished = True
         self.application.log_request(self)  # type: ignore[arg-type]  # this chapter is part of a RequestHandler
         self.on_finish()
-        self.__dict__.pop("ui", None)  # its namespaces refer back to the handler
         return sent
 
     def _finish_whole(self, connection: Any) -> None:
@@ -253,11 +252,8 @@ class Output(HandlerState):
         body = buffer[0] if len(buffer) == 1 else b"".join(buffer)
         headers = self._headers
         measured = False
-        if status < 200 or status == 204 or status == 304:
-            if body:
-                raise RuntimeError(f"Cannot send a body with status {status}")
-            for name in ("Content-Encoding", "Content-Language", "Content-Type", "Content-Length"):
-                self.clear_header(name)
+        if status == 204 or status == 304 or status < 200:
+            self._check_no_body(body)
             measured = status != 101
         elif "Content-Length" not in headers and self._trailers is None:
             headers["Content-Length"] = str(len(body))
@@ -271,11 +267,18 @@ class Output(HandlerState):
             return
         if self.request.method == "HEAD":
             body = b""
-        self._headers_written = True
         connection.write_headers(ResponseStartLine("", self._status_code, self._reason), headers, body)
+        self._headers_written = True
         if self._trailers and isinstance(connection, Exchange):
             connection.set_trailers(self._trailers)
         connection.finish()
+
+    def _check_no_body(self, body: bytes) -> None:
+        """Make the head fit a status that has no body (RFC 9110 sections 15.2, 15.3.5 and 15.4.5)."""
+        if body:
+            raise RuntimeError(f"Cannot send a body with status {self._status_code}")
+        for name in ("Content-Encoding", "Content-Language", "Content-Type", "Content-Length"):
+            self.clear_header(name)
 
     def on_finish(self) -> None:
         """Called when the response has been handed to the network; override it to clean up or to log."""
