@@ -144,10 +144,8 @@ def test_source_that_is_not_there_or_odd(tmp_path: Path) -> None:
     reader = read(raised(exec, "1/0"))
     assert "<string>" in reader.text["summary"]
     path = tmp_path / "odd.py"
-    path.write_text(
-        "def f(x):\n    return ('ä', x +\n        None)\n\ndef g(x):\n    return 'ä€', x + None\n",
-        encoding="utf-8",
-    )
+    source = "def f(x):\n    return ('ä', x +\n        None)\n\ndef g(x):\n    return 'ä€', x + None\n"
+    path.write_text(source, encoding="utf-8")
     names: dict[str, Any] = {}
     exec(compile(source, str(path), "exec"), names)
     assert "x + None" in read(raised(names["g"], 1)).text["mark"]
