@@ -25,7 +25,9 @@ _REQUIRED: Final = _Required()
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,100}")
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]{1,100}\.?|(?=\.[0-9]))[0-9]{0,100}(?:[eE][+-]?[0-9]{1,3})?")
+_NUMBER: Final = re.compile(
+    r"[+-]?(?:[0-9]{1,100}(?:\.[0-9]{0,100})?|\.[0-9]{1,100})(?:[eE][+-]?[0-9]{1,3})?"
+)
 _BOOLEANS: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off", ""), False),
@@ -98,8 +100,8 @@ class Arguments(HandlerState):
         :param minimum, maximum: the range it must lie in.
         :raises HTTPError: it is missing without default, no such number or out of range (status 400).
         """
-        text = self.get_argument(name, default)
-        if text is default:
+        text = self._text(name, default)
+        if text is None:
             return default
         if not _INTEGER.fullmatch(text):
             raise HTTPError(400, "Argument %s is no whole number: %r", name, text[:40])
@@ -117,8 +119,8 @@ class Arguments(HandlerState):
 
         See `get_int` for the parameters.
         """
-        text = self.get_argument(name, default)
-        if text is default:
+        text = self._text(name, default)
+        if text is None:
             return default
         number = float(text) if _NUMBER.fullmatch(text) else float("inf")
         if number in (float("inf"), float("-inf")):
@@ -132,8 +134,8 @@ class Arguments(HandlerState):
 
         :raises HTTPError: it is missing without default, or something else (status 400).
         """
-        text = self.get_argument(name, default)
-        if text is default:
+        text = self._text(name, default)
+        if text is None:
             return default
         answer = _BOOLEANS.get(text.lower())
         if answer is None:
@@ -151,6 +153,10 @@ class Arguments(HandlerState):
             return value.decode()
         except UnicodeDecodeError:
             raise HTTPError(400, "Invalid unicode in %s: %r", name or "url", value[:40]) from None
+
+    def _text(self, name: str, default: Any) -> str | None:
+        """The argument's text; None where there is none, if there is a default for it."""
+        return self.get_argument(name) if default is _REQUIRED else self.get_argument(name, None)
 
     def _last(self, name: str, default: Any, source: Mapping[str, Sequence[bytes]], strip: bool) -> Any:
         values = self._all(name, source, strip)
