@@ -115,6 +115,8 @@ def test_pattern_is_text(pattern: Any) -> None:
         (r"/(?:a|b)/(x)", None, None),
         (r"/v\d/(x)", None, None),
         (r"/[(](x)", None, None),
+        (r"/[(]x", None, None),
+        (r"/[()](x)", None, None),
         (r"/a\$", "/a$", 0),
     ],
 )
