@@ -101,6 +101,10 @@ def _run_on_fresh_loop(
     try:
         # The runner cancels what is left, closes async generators and the executor, then the loop.
         with asyncio.Runner(loop_factory=factory) as runner:
+            # Neither a cancellation nor pytest-timeout's signal stops a task that swallows it: stopping the loop
+            # does, once for the test and once for the runner that waits for its tasks.
+            for patience in (1.3, 1.5):
+                runner.get_loop().call_later(ASYNC_TIMEOUT * patience, runner.get_loop().stop)
             runner.run(_settle_and_check(test(**kwargs)))
     finally:
         asyncio.set_event_loop(None)
