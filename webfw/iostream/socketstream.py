@@ -125,8 +125,8 @@ class IOStream(BaseIOStream):
         """
         self._check_closed()
         future: asyncio.Future[Self] = self.io_loop.asyncio_loop.create_future()
-        self._connect_future = future
         self._engine.connect(address, self._tls_to_connect(server_hostname))
+        self._connect_future = future
         return future
 
     def _tls_to_connect(self, server_hostname: str | None) -> TLSSettings | None:

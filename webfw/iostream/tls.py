@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,11 +75,12 @@ class TLSSocket:
         raise AttributeError(f"a TLS socket has no attribute {name!r}")
 
 
-async def handshake(wire: Wire, tls: TLSSettings, early: bytes) -> None:
+async def handshake(wire: Wire, tls: TLSSettings, take_early: Callable[[], bytes]) -> None:
     """Put TLS between a wire and its transport.
 
     :param wire: with reading paused.
-    :param early: bytes of the handshake that the wire has read already.
+    :param take_early: gives the bytes of the handshake that the wire has read already; what comes after it was called
+        has been under TLS.
     :raises ssl.SSLError: the sides do not agree.
     :raises OSError: the connection was lost, or the time was over.
     """
@@ -97,11 +98,9 @@ async def handshake(wire: Wire, tls: TLSSettings, early: bytes) -> None:
         ),
         loop=loop,
     )
-    if early:
-        # start_tls() schedules the beginning of the handshake in its first step, in the next turn.  This
-        # comes right after that, and in the turn after right behind the beginning, but before anything more
-        # is read.
-        loop.call_soon(loop.call_soon, _insert, raw, early)
+    # start_tls() schedules the beginning of the handshake in its first step, in the next turn.  This comes right after
+    # that, and in the turn after right behind the beginning, but before anything more is read.
+    loop.call_soon(loop.call_soon, _insert, raw, take_early)
     try:
         secured = await task
     except asyncio.CancelledError:
@@ -112,12 +111,12 @@ async def handshake(wire: Wire, tls: TLSSettings, early: bytes) -> None:
     wire.connection_made(secured)
 
 
-def _insert(raw: asyncio.Transport, data: bytes) -> None:
+def _insert(raw: asyncio.Transport, take_early: Callable[[], bytes]) -> None:
     """Hand bytes to the TLS protocol of a transport as if they had just been read."""
-    protocol = raw.get_protocol()
-    rest = memoryview(data)
+    # uvloop's is no subclass of asyncio.BufferedProtocol, but has its methods.
+    protocol: Any = raw.get_protocol()
+    rest = memoryview(take_early())
     while rest and not raw.is_closing():
-        assert isinstance(protocol, asyncio.BufferedProtocol)
         buffer = memoryview(protocol.get_buffer(len(rest)))
         size = min(len(buffer), len(rest))
         buffer[:size] = rest[:size]

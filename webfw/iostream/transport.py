@@ -25,6 +25,10 @@ __all__ = ["LINGER", "READ_AHEAD", "WireEngine"]
 #: Bytes that are kept while no read waits for them; then the wire is paused.
 READ_AHEAD = 64 * 1024
 
+#: Bytes given to TLS at a time: a TLS transport says that its buffer is full only at the write after the one
+#: that filled it.
+TLS_PIECE = 256 * 1024
+
 #: Seconds that bytes which were written before a close may take to leave.
 LINGER = 30.0
 
@@ -34,6 +38,7 @@ class WireEngine:
 
     __slots__ = (
         "__weakref__",
+        "_early",
         "_linger",
         "_lost",
         "_paused",
@@ -59,7 +64,11 @@ class WireEngine:
         self._lost = False
         self._paused = False
         self._tls: TLSSettings | bool = False
-        self._queue: deque[bytes] = deque()
+        #: Bytes of the TLS handshake that came before it was asked for.
+        #: It collects them until the handshake has begun; pausing alone may come too late or too soon for a
+        #: loop.
+        self._early: bytearray | None = None
+        self._queue: deque[bytes | memoryview] = deque()
         self._queued = 0
         self._linger: asyncio.TimerHandle | None = None
 
@@ -103,21 +112,28 @@ class WireEngine:
     def start_tls(self, stream: "IOStream", tls: TLSSettings, early: bytes) -> None:
         """Go on for another stream, with TLS; `early` are bytes of the handshake that have been read already."""
         self._stream = stream
+        self._tls = tls
+        self._early = bytearray(early)
         if self._ready:
             self._ready = False
             self.wire.pause_reading()
-            self._start_task(self._secure(tls, early))
-            return
-        task, self._task = self._task, None
-        if task is None:
-            self._start_task(self._attach(None, tls))
-        else:
-            self._tls = tls  # the task that attaches the socket goes on with it
-            self._task = task
+        if self._task is not None:
+            return  # it attaches the socket, and goes on with this
+        self._start_task(self._secure(tls) if hasattr(self, "wire") else self._attach(None, tls))
 
     def _start_task(self, coro: Any) -> None:
         assert self._stream is not None
         self._task = self._stream.io_loop.asyncio_loop.create_task(coro)
+        self._task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: "asyncio.Task[None]") -> None:
+        # A task that is cancelled before its first step runs none of its own cleaning up.
+        if task.cancelled():
+            sock, self._sock = self._sock, None
+            if sock is not None:
+                sock.close()
+            elif hasattr(self, "wire") and not self._ready and not self._lost:
+                self.wire.abort()
 
     async def _attach(self, address: Any, tls: TLSSettings | None) -> None:
         sock = self._sock
@@ -136,25 +152,31 @@ class WireEngine:
             self._failed(exc)
             return
         self._sock = None
+        # It is asked only now: start_tls() may have come in between.
         if isinstance(self._tls, TLSSettings):
-            await self._secure(self._tls, b"")
-        elif self._task is asyncio.current_task():
+            await self._secure(self._tls)
+        else:
             self._task = None
 
     def _connected(self, wire: Wire) -> None:
         self.wire = wire
         wire.consumer = self
         if self._tls:
+            if self._early is None:
+                self._early = bytearray()
             wire.pause_reading()
         else:
             self._begin()
 
-    async def _secure(self, tls: TLSSettings, early: bytes) -> None:
-        self._tls = tls
+    def _take_early(self) -> bytes:
+        early, self._early = self._early, None
+        return bytes(early or b"")
+
+    async def _secure(self, tls: TLSSettings) -> None:
         # Asked now: a transport that has closed knows no more.
         peer = self.wire.get_extra_info("peername") or "a socket"
         try:
-            await handshake(self.wire, tls, early)
+            await handshake(self.wire, tls, self._take_early)
         except BaseException as exc:
             self.wire.abort()
             if isinstance(exc, ssl.SSLError):
@@ -179,11 +201,7 @@ class WireEngine:
         # Whoever waits for a write waits until all is gone; so has pausing to begin with the first byte.
         wire.transport.set_write_buffer_limits(high=1, low=0)
         stream = self._stream
-        if self._queue:
-            data = b"".join(self._queue)
-            self._queue.clear()
-            self._queued = 0
-            wire.write(data)
+        self._pump()
         if stream is None:  # closed while this was under way
             self._close_wire()
             return
@@ -219,20 +237,41 @@ class WireEngine:
             if self._lost:
                 self._gone()
                 return False
-            wire.write(data)
+            if self._tls or self._queue:
+                self._keep(data)
+                self._pump()
+            else:
+                wire.write(data)
             return self._all_gone()
         if self._task is None and not self._queue and self.is_connected():
             data = self._send_now(data)
             if not data:
                 return True
             self.attach()
+        self._keep(data)
+        return False
+
+    def _keep(self, data: bytes) -> None:
         self._queue.append(data)
         self._queued += len(data)
-        return False
+
+    def _pump(self, *, all_of_it: bool = False) -> None:
+        """Give the transport what was kept, as long as it takes it."""
+        wire = self.wire
+        queue = self._queue
+        while queue and (all_of_it or not wire.write_paused):
+            data = queue.popleft()
+            if self._tls and len(data) > TLS_PIECE and not all_of_it:
+                view = memoryview(data)  # what stays behind is not copied
+                queue.appendleft(view[TLS_PIECE:])
+                data = view[:TLS_PIECE]
+            self._queued -= len(data)
+            wire.write(data)  # type: ignore[arg-type]  # a transport takes any buffer
 
     def _all_gone(self) -> bool:
         # A transport that has failed says so later; the write has not succeeded for that.
-        return not (self.wire.write_paused or self.wire.transport.is_closing())
+        wire = self.wire
+        return not (self._queue or wire.write_paused or wire.transport.is_closing())
 
     def _gone(self) -> None:
         stream = self._stream
@@ -260,7 +299,7 @@ class WireEngine:
 
     def unsent(self) -> int:
         if self._ready:
-            return 0 if self._lost else self.wire.write_buffer_size
+            return 0 if self._lost else self._queued + self.wire.write_buffer_size
         return self._queued
 
     def close(self) -> None:
@@ -289,6 +328,7 @@ class WireEngine:
         if self._lost:
             return
         if self.unsent():
+            self._pump(all_of_it=True)
             self._linger = self.wire.loop.call_later(LINGER, self.wire.abort)
         self.wire.close()
 
@@ -304,7 +344,9 @@ class WireEngine:
 
     def data_received(self, data: bytes) -> None:
         stream = self._stream
-        if stream is not None:
+        if self._early is not None:
+            self._early += data
+        elif stream is not None:
             stream._feed(data)
             if len(stream._buffer) >= READ_AHEAD or len(stream._buffer) >= stream.max_buffer_size:
                 self.update()
@@ -338,6 +380,7 @@ class WireEngine:
             self._gone()
 
     def resume_writing(self) -> None:
+        self._pump()
         stream = self._stream
-        if stream is not None:
+        if stream is not None and self._all_gone():
             stream._drained()
