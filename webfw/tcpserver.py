@@ -47,6 +47,8 @@ class TCPServer:
         self.ssl_options = ssl_options
         self.max_buffer_size = max_buffer_size
         self.read_chunk_size = read_chunk_size
+        #: Seconds a client has to complete the TLS handshake; read when a socket is added.
+        self.tls_handshake_timeout = TLS_HANDSHAKE_TIMEOUT
         #: Descriptor -> listening socket, and descriptor -> the function that ends listening on it.
         self._sockets: dict[int, socket.socket] = {}
         self._handlers: dict[int, Callable[[], None]] = {}
@@ -128,7 +130,9 @@ class TCPServer:
         for sock in sockets:
             fd = sock.fileno()
             self._sockets[fd] = sock
-            self._handlers[fd] = _Listener(io_loop, sock, self._make_wire, context).close
+            self._handlers[fd] = _Listener(
+                io_loop, sock, self._make_wire, context, self.tls_handshake_timeout
+            ).close
 
     def add_socket(self, socket: socket.socket) -> None:
         """Start accepting on one listening socket; see `add_sockets`."""
@@ -227,20 +231,25 @@ class _Listener:
         sock: socket.socket,
         make_wire: Callable[[], Wire],
         context: ssl.SSLContext | None,
+        handshake_timeout: float,
     ) -> None:
+        self._handshake_timeout = handshake_timeout
         self._io_loop = io_loop
         self._sock = sock
         self._make_wire = make_wire
         self._context = context
         self._server: asyncio.AbstractServer | None = None
         self._closed = False
+        self._task: asyncio.Task[None] | None = (
+            None  # an eager task factory runs the first step before it is known
+        )
         self._task = io_loop.asyncio_loop.create_task(self._start())
         io_loop.track(self)
 
     async def _start(self) -> None:
         options: dict[str, Any] = {"backlog": backlog_of(self._sock)}
         if self._context is not None:
-            options |= {"ssl": self._context, "ssl_handshake_timeout": TLS_HANDSHAKE_TIMEOUT}
+            options |= {"ssl": self._context, "ssl_handshake_timeout": self._handshake_timeout}
         loop = asyncio.get_running_loop()
         try:
             if self._sock.family == getattr(socket, "AF_UNIX", None):
@@ -267,7 +276,7 @@ class _Listener:
         self._io_loop.untrack(self)
         if self._server is not None:
             self._server.close()
-        else:
+        elif self._task is not None:
             self._task.cancel()
         self._sock.close()
 

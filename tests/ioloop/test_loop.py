@@ -168,7 +168,7 @@ def test_another_class_can_be_configured(no_current_loop: None) -> None:
 
 def test_importing_creates_no_loop() -> None:
     code = (
-        "import asyncio, webfw.ioloop\n"
+        "import asyncio, webfw.ioloop, webfw.iostream, webfw.netutil, webfw.tcpserver\n"
         "from webfw.ioloop import IOLoop, backend\n"
         "assert backend.thread_event_loop() is None and IOLoop.current(instance=False) is None\n"
     )
