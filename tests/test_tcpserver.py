@@ -496,3 +496,15 @@ async def test_a_reset_connection_is_no_error_of_the_program() -> None:
     client.close()
     await server.done.wait()
     server.stop()
+
+
+async def test_a_tls_handshake_that_does_not_come_to_an_end(server_context: ssl.SSLContext) -> None:
+    server = EchoServer(ssl_options=server_context)
+    assert server.tls_handshake_timeout == 60
+    server.tls_handshake_timeout = 0.05
+    server.add_sockets(bind_sockets(0, "127.0.0.1"))
+    stream = await connect(server)
+    with pytest.raises(StreamClosedError):
+        await stream.read_bytes(1)
+    assert not server.streams
+    server.stop()
