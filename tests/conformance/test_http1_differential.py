@@ -329,6 +329,12 @@ DIFFERENCES = [
     Difference(
         "the asterisk is for OPTIONS only", BOTH, FORMS, we_refuse('request target "*" is for OPTIONS only')
     ),
+    Difference(
+        "an unknown expectation is refused",
+        BOTH,
+        "9110 10.1.1: a server that receives a member other than 100-continue MAY respond with a 417",
+        we_refuse("unknown expectation"),
+    ),
     Difference("CONNECT has a host and a port", BOTH, FORMS, we_refuse("CONNECT needs host:port")),
     Difference(
         "a target has one of the four forms, no fragment, and visible ASCII only",

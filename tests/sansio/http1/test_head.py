@@ -142,8 +142,15 @@ VALID: dict[str, tuple[bytes, dict[str, Any]]] = {
     "closed is not close": (get(HOST + b"Connection: closed\r\n"), {}),
     "keep-alive": (get(HOST + b"Connection: keep-alive\r\n"), {}),
     "100-continue": (get(HOST + b"Expect: 100-Continue\r\n"), {"expect_continue": True}),
-    "100-continue in a list": (get(HOST + b"Expect: a, 100-continue\r\n"), {"expect_continue": True}),
-    "another expectation is ignored": (get(HOST + b"Expect: 200-ok\r\n"), {}),
+    "100-continue in a list": (
+        get(HOST + b"Expect: , 100-continue\r\nExpect: 100-continue\r\n"),
+        {"expect_continue": True},
+    ),
+    "no expectation": (get(HOST + b"Expect:\r\n"), {}),
+    "another expectation in HTTP/1.0": (
+        get(HOST + b"Expect: 200-ok\r\n", b"GET / HTTP/1.0"),
+        {"version": "HTTP/1.0", "minor": 0, "keep_alive": False},
+    ),
     "upgrade": (get(HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"), {"upgrade": True}),
     "upgrade in a list": (
         get(HOST + b"Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"),
@@ -195,6 +202,7 @@ SENTENCES = {
     "9110-5.5": "Field values containing CR, LF, or NUL are invalid and dangerous; other CTLs are invalid",
     "9110-7.1": "the target URI excludes the reference's fragment component, if any",
     "9110-9.3.6": "A server MUST reject a CONNECT request that targets an empty or invalid port number",
+    "9110-10.1.1": "[for] a member other than 100-continue [a server] MAY respond with a 417",
     "9110-15.6.6": "505: the major version of HTTP that was used in the request",
     "6585-5": "431: unwilling to process because its header fields are too large",
 }
@@ -238,6 +246,9 @@ INVALID: dict[str, tuple[bytes, int, str]] = {
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "9112-3"),
     "five empty lines before": (b"\r\n" * 5 + get(), 400, "9112-2.2-empty"),
     "whitespace line before": (b" \r\n" + get(), 400, "9112-3"),
+    "another expectation": (get(HOST + b"Expect: 200-ok\r\n"), 417, "9110-10.1.1"),
+    "another expectation in a list": (get(HOST + b"Expect: 100-continue, a\r\n"), 417, "9110-10.1.1"),
+    "expectation with a parameter": (get(HOST + b"Expect: 100-continue;q=1\r\n"), 417, "9110-10.1.1"),
     # the forms of the target
     "CONNECT with a path": (get(line=b"CONNECT / HTTP/1.1"), 400, "9112-3.2-forms"),
     "CONNECT with a URI": (get(line=b"CONNECT http://a.com/ HTTP/1.1"), 400, "9112-3.2-forms"),

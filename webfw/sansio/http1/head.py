@@ -40,8 +40,7 @@ class RequestHead:
     :ivar keep_alive: whether the client lets the connection persist (RFC 9112 section 9.3).
     :ivar content_length: the length of the body in bytes, `None` when not given.
     :ivar chunked: whether the body is chunked.  Neither this nor a length: there is no body.
-    :ivar expect_continue: whether the client waits for 100 (RFC 9110 section 10.1.1); other expectations
-        are ignored.
+    :ivar expect_continue: whether the client waits for 100 (RFC 9110 section 10.1.1).
     :ivar upgrade: whether the client offers another protocol in Upgrade (RFC 9110 section 7.8).
     """
 
@@ -88,8 +87,9 @@ def parse_head(data: bytes, start: int, seen: int, limits: HeadLimits) -> Reques
     :param limits: how large the head may be, and whether LF may end a line.
     :raises RemoteProtocolError: for whatever RFC 9112 forbids.  Status 400, or: 414 for a target that is
         too long, 431 for a head too large or with too many fields, 501 for a method over 24 characters or
-        an unknown transfer coding, 505 for a major version other than 1.  Raised as early as the bytes at
-        hand allow; which fault is reported does not depend on how they were split.
+        an unknown transfer coding, 505 for a major version other than 1, 417 for an expectation other than
+        100-continue.  Raised as early as the bytes at hand allow; which fault is reported does not depend on how
+        they were split.
     """
     # This function runs for every request, hence in one piece: a plain request makes no other call of ours.
     look = seen - 3
@@ -179,6 +179,10 @@ def _check_host(host: str) -> None:
 
 
 def _expects_continue(lower: str) -> bool:
-    """Whether 100-continue is among the expectations (RFC 9110 section 10.1.1: a list, in any case)."""
-    values = field_values(lower, lower, "expect")
-    return any(member.strip(" \t") == "100-continue" for value in values for member in value.split(","))
+    """Whether 100-continue is expected (RFC 9110 section 10.1.1: a list, in any case; 417 for any other member)."""
+    members = {
+        member.strip(" \t") for value in field_values(lower, lower, "expect") for member in value.split(",")
+    } - {""}
+    if unknown := sorted(members - {"100-continue"}):
+        raise RemoteProtocolError(f"unknown expectation: {excerpt(unknown[0])}", 417)
+    return bool(members)
