@@ -122,8 +122,10 @@ def test_rendering_leaves_no_cycle() -> None:
     gc.collect()
     gc.disable()
     try:
-        template.generate(f=bytes.upper)
-        assert gc.collect() == 0
+        for _ in range(50):
+            template.generate(f=bytes.upper)
+        # Other threads and a coverage tool may leave a thing or two meanwhile.
+        assert gc.collect() < 50
     finally:
         gc.enable()
 

@@ -79,6 +79,7 @@ class PeriodicCallback:
                 self.io_loop._follow(self._finish(result, timeout), self.callback)
                 return
         except Exception:
+            # Border: as in `_finish`.
             app_log.error("Exception in callback %r", self.callback, exc_info=True)
         self._continue(timeout)
 
@@ -86,6 +87,7 @@ class PeriodicCallback:
         try:
             await result
         except Exception:
+            # Border: a callback that fails is told of, and called again when its time comes.
             app_log.error("Exception in callback %r", self.callback, exc_info=True)
         finally:
             self._continue(timeout)
