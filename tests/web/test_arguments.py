@@ -65,6 +65,10 @@ def test_invalid_unicode() -> None:
         one.decode_argument(b"x" * 1000 + b"\xff")
 
 
+def test_decoding_of_text() -> None:
+    assert handler().decode_argument("\u00e4") == "\u00e4"  # type: ignore[arg-type]  # a program may call it so
+
+
 def test_malformed_form_is_the_clients_fault() -> None:
     one = handler(body="a=" + "1&a=" * 5000)
     with pytest.raises(HTTPInputError):

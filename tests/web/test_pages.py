@@ -274,6 +274,14 @@ def test_a_page_whose_modules_want_nothing() -> None:
     assert rendered("<head></head>{% module linkify('http://x.org') %}").startswith("<head></head><a href=")
 
 
+def test_resources_are_linked_once() -> None:
+    handler = Handler(page("", **SETTINGS).application)
+    scripts = handler.render_linked_js(["/a.js", "/b.js", "/a.js"])
+    assert scripts == handler.render_linked_js(["/a.js"]) + handler.render_linked_js(["/b.js"])
+    sheets = handler.render_linked_css(["/a.css", "/a.css"])
+    assert sheets == handler.render_linked_css(["/a.css"])
+
+
 def test_resource_markup_can_be_overridden() -> None:
     class Overridden(Handler):
         def render_linked_js(self, js_files: Any) -> str:

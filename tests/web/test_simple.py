@@ -68,6 +68,8 @@ def test_redirects() -> None:
     assert redirect("/photos/{name}", name="a") == (301, "/photos/a")
     assert redirect("https://other.example/{0}", "a/b") == (301, "https://other.example/a/b")
     assert redirect("{0}", "foo") == (301, "foo")
+    assert redirect("https://other.example{0}", "/a") == (301, "https://other.example/a")
+    assert redirect("https://other.example{path}", path="") == (301, "https://other.example")
 
 
 def test_the_query_is_kept() -> None:

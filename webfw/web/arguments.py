@@ -145,10 +145,12 @@ class Arguments(HandlerState):
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
         """Decode an argument, or a group of the route's pattern; override it for another encoding than UTF-8.
 
-        :param value: the percent-decoded value.
+        :param value: the percent-decoded value; text is returned as it is.
         :param name: the argument's name, None for an unnamed group.
         :raises HTTPError: it is not UTF-8 (status 400).
         """
+        if isinstance(value, str):
+            return value
         try:
             return value.decode()
         except UnicodeDecodeError:

@@ -202,10 +202,11 @@ class Pages(HandlerState):
     def render_linked_js(self, js_files: Iterable[str]) -> str:
         """Return the markup for the script files of UI modules; override it to change it.
 
-        :param js_files: paths and URLs in order of first use, without repetition.
+        :param js_files: paths and URLs; one that is repeated is linked once, where it first stood.
         """
         return "".join(
-            f'<script src="{self._resource_url(path)}" type="text/javascript"></script>' for path in js_files
+            f'<script src="{self._resource_url(path)}" type="text/javascript"></script>'
+            for path in dict.fromkeys(js_files)
         )
 
     def render_embed_js(self, js_embed: Iterable[bytes]) -> bytes:
@@ -217,7 +218,7 @@ class Pages(HandlerState):
         """Return the markup for the style sheets of UI modules; override it to change it."""
         return "".join(
             f'<link href="{self._resource_url(path)}" type="text/css" rel="stylesheet"/>'
-            for path in css_files
+            for path in dict.fromkeys(css_files)
         )
 
     def render_embed_css(self, css_embed: Iterable[bytes]) -> bytes:

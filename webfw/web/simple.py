@@ -84,7 +84,9 @@ class RedirectHandler(RequestHandler):
         if self.request.query_arguments:
             arguments = list(qs_to_qsl(self.request.query_arguments))
             to_url = url_concat(to_url, arguments)  # type: ignore[arg-type]  # values as bytes are encoded as they are
-        if _origin(to_url) != _origin(self._url):
+        # The same with nothing in the groups: where the site's name ends in a group, the path may begin in it.
+        empty = self._url.format(*[""] * len(args), **dict.fromkeys(kwargs, ""))
+        if _origin(to_url) != _origin(empty):
             raise HTTPError(400, "Redirect to another site refused: %r", to_url)
         # The groups were decoded; what may not stand in a URL is encoded again (RFC 3986 section 2).
         self.redirect(quote(to_url, safe="%:/?#[]@!$&'()*+,;=~"), permanent=self._permanent)
