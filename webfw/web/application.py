@@ -17,7 +17,7 @@ from webfw.routing import (
     ReversibleRuleRouter,
     Rule,
 )
-from webfw.web.execution import HandlerDelegate, answer
+from webfw.web.execution import HandlerDelegate, answer, replay
 from webfw.web.handler import RequestHandler
 from webfw.web.simple import ErrorHandler
 from webfw.web.static import StaticFileHandler
@@ -78,8 +78,8 @@ class Application(ReversibleRouter):
         self.settings: dict[str, Any] = settings
         self.ui_modules: dict[str, type[UIModule]] = dict(BUILTIN_MODULES)
         self.ui_methods: dict[str, Any] = {}
-        self._load_ui_modules(settings.get("ui_modules", {}))
-        self._load_ui_methods(settings.get("ui_methods", {}))
+        self._load_ui_modules(settings.get("ui_modules") or {})
+        self._load_ui_methods(settings.get("ui_methods") or {})
         if settings.get("debug"):
             settings.setdefault("compiled_template_cache", False)
             settings.setdefault("static_hash_cache", False)
@@ -144,6 +144,7 @@ class Application(ReversibleRouter):
 
     def add_handlers(self, host_pattern: str, host_handlers: Iterable[Any]) -> None:
         """Add routes for hosts that match a regular expression; they are tried before those of no host."""
+        host_handlers = list(host_handlers)  # it is gone through twice
         matcher = HostMatches(host_pattern)
         rule = Rule(matcher, _HandlerRouter(self, host_handlers))
         self.default_router.rules.insert(-1, rule)
@@ -158,7 +159,7 @@ class Application(ReversibleRouter):
 
     @property
     def begin(self) -> Begin | None:
-        """How a server hands exchanges over; None where a subclass replaces a part of Tornado's seam, which goes then."""
+        """How a server hands exchanges over; None where a subclass replaces a part of Tornado's seam, used then."""
         kind = type(self)
         if kind.find_handler is Application.find_handler and kind.start_request is Application.start_request:
             return self._begin
@@ -171,6 +172,8 @@ class Application(ReversibleRouter):
         found = self.default_router.resolve(request)
         if found is None:
             delegate = self._not_found(request)
+            if not isinstance(delegate, HandlerDelegate):
+                return self._begin_foreign(exchange, delegate)
         else:
             target, arguments, path_args, path_kwargs = found
             # The attribute tells handler classes from all other targets, at the price of one look.
@@ -226,10 +229,9 @@ class Application(ReversibleRouter):
     def __call__(self, request: HTTPServerRequest) -> Any:
         """Answer a request whose body is there already, as `FallbackHandler` has it."""
         delegate = self.find_handler(request)
-        if isinstance(delegate, HandlerDelegate):
+        if isinstance(delegate, HandlerDelegate) and not delegate.stream_request_body:
             return delegate.execute()
-        delegate.finish()
-        return None
+        return replay(delegate, request)
 
     def reverse_url(self, name: str, *args: Any) -> str:
         """The path of the route of that name, its groups filled with ``args``.

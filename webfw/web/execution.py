@@ -6,9 +6,10 @@ its own, so that a ``ContextVar`` set in one is never seen by the next.
 """
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from contextvars import Context, copy_context
+from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from webfw.httpserver.exchange import DONE
@@ -21,8 +22,9 @@ from webfw.httputil import (
 )
 from webfw.ioloop import deadlines
 from webfw.ioloop.start import start
-from webfw.log import app_log
+from webfw.log import app_log, gen_log
 from webfw.web.errors import HTTPError
+from webfw.web.simple import ErrorHandler
 from webfw.web.uploads import BodyCollector
 from webfw.web.verbs import Verbs
 
@@ -30,10 +32,13 @@ if TYPE_CHECKING:
     from webfw.web.application import Application
     from webfw.web.handler import RequestHandler
 
-__all__ = ["HandlerDelegate", "answer", "run"]
+__all__ = ["BodyGate", "HandlerDelegate", "Running", "answer", "replay", "run", "run_all"]
 
 #: Verbs as their methods are named; others are lower-cased when met.
 _VERBS = {verb: verb.lower() for verb in ("GET", "HEAD", "POST", "DELETE", "PATCH", "PUT", "OPTIONS")}
+
+#: What the access log says of a request whose client did not wait for the answer, as other servers do.
+CLIENT_CLOSED_REQUEST = 499
 
 #: Tasks of handlers that have begun: the loop itself keeps only weak references.
 _running: set["asyncio.Task[Any]"] = set()
@@ -54,10 +59,13 @@ def run(handler: "RequestHandler") -> Coroutine[Any, Any, None] | None:
         result = getattr(handler, name)(*handler.path_args, **handler.path_kwargs)
         if result is not None and result is not DONE:
             return _after_verb(handler, result)
-        if handler._auto_finish and not handler._finished:
+        if not handler._auto_finish:
+            _leave_open(handler)
+        elif not handler._finished:
             handler.finish()
-    except Exception as error:
-        # Border: whatever a handler raises becomes a response.
+    except (Exception, asyncio.CancelledError) as error:
+        # Border: whatever a handler raises becomes a response.  Nothing is cancelled here, since nothing waits: the
+        # result of something that was is as wrong as any other.
         failed(handler, error)
     return None
 
@@ -73,21 +81,22 @@ def begin(handler: "RequestHandler") -> str:
             handler.check_xsrf_cookie()
         if settings.get("cross_origin_protection"):
             handler.check_cross_origin()
-    return _VERBS.get(method) or method.lower()
+    name = _VERBS.get(method)
+    if name is None:
+        name = method.lower()
+        if not hasattr(handler, name):  # a base class has named the verb, this handler does not serve it
+            raise HTTPError(405)
+    return name
 
 
 async def _after_prepare(handler: "RequestHandler", prepared: Awaitable[None], name: str) -> None:
     try:
         await prepared
-        if handler._finished:
-            return
-        result = getattr(handler, name)(*handler.path_args, **handler.path_kwargs)
-        if result is not None:
-            await _awaitable(result)
-        if handler._auto_finish and not handler._finished:
-            handler.finish()
-    except asyncio.CancelledError:
-        cancelled(handler)
+        if not handler._finished:
+            await _verb(handler, name)
+    except asyncio.CancelledError as error:
+        if cancelled(handler, error):
+            raise
     except Exception as error:
         # Border: whatever a handler raises becomes a response.
         failed(handler, error)
@@ -95,22 +104,74 @@ async def _after_prepare(handler: "RequestHandler", prepared: Awaitable[None], n
 
 async def _after_verb(handler: "RequestHandler", result: Awaitable[None]) -> None:
     try:
-        await _awaitable(result)
+        await result  # what it returns is not looked at, as in Tornado
         if handler._auto_finish and not handler._finished:
             handler.finish()
-    except asyncio.CancelledError:
-        cancelled(handler)
+    except asyncio.CancelledError as error:
+        if cancelled(handler, error):
+            raise
     except Exception as error:
         # Border: whatever a handler raises becomes a response.
         failed(handler, error)
 
 
-async def _awaitable(result: Any) -> None:
-    if not inspect.isawaitable(result):
-        raise TypeError(f"Expected None or an awaitable, got {result!r}")
-    value = await result
-    if value is not None:
-        raise TypeError(f"Expected None, got {value!r}")
+async def _verb(handler: "RequestHandler", name: str) -> None:
+    """Run the verb's method, and finish."""
+    result = getattr(handler, name)(*handler.path_args, **handler.path_kwargs)
+    if result is not None:
+        await result
+    if handler._auto_finish and not handler._finished:
+        handler.finish()
+
+
+def _leave_open(handler: "RequestHandler") -> None:
+    """Let a handler that answers later, from a callback of its own, know when the client leaves."""
+    set_close_callback = getattr(handler.request.connection, "set_close_callback", None)
+    if set_close_callback is not None and not handler._finished:
+        set_close_callback(partial(copy_context().run, handler.on_connection_close))
+
+
+async def run_all(
+    handler: "RequestHandler", args: Sequence[bytes | None], kwargs: Mapping[str, bytes | None]
+) -> None:
+    """Run a handler from beginning to end; one that takes its body as it comes waits for that before its verb."""
+    try:
+        decode_path(handler, args, kwargs)
+    except Exception as error:
+        # Border: a path that does not decode becomes a response.
+        failed(handler, error)
+        return
+    gate = handler._gate
+    if gate is not None:
+        await _run_streaming(handler, gate)
+        return
+    rest = run(handler)
+    if rest is not None:
+        await rest
+
+
+async def _run_streaming(handler: "RequestHandler", gate: "BodyGate") -> None:
+    try:
+        name = begin(handler)
+        prepared = handler.prepare()
+        if prepared is not None:
+            await prepared
+        if not handler._finished and not gate.client_gone:
+            gate.open()
+            await gate.over
+        if gate.client_gone:
+            client_left(handler)
+        elif not handler._finished:
+            await _verb(handler, name)
+    except asyncio.CancelledError as error:
+        if cancelled(handler, error):
+            raise
+    except Exception as error:
+        # Border: whatever a handler raises becomes a response.
+        failed(handler, error)
+
+
+# Bad ends.
 
 
 def failed(handler: "RequestHandler", error: BaseException) -> None:
@@ -120,91 +181,195 @@ def failed(handler: "RequestHandler", error: BaseException) -> None:
     except Exception:
         # Border: an error page that fails must not break the transport.
         app_log.error("Exception in exception handler", exc_info=True)
-        if not handler._finished:
-            handler._finished = True
-            handler.request.connection.abort_response()
+        give_up(handler)
+    if handler._gate is not None and handler._finished:
+        handler._gate.end()
 
 
-def cancelled(handler: "RequestHandler") -> None:
-    """A handler's task was cancelled: by its deadline, because the client left, or with the loop."""
+def cancelled(handler: "RequestHandler", error: asyncio.CancelledError) -> bool:
+    """A handler has raised ``CancelledError``: because of its deadline, because the client left, or of itself.
+
+    :returns: whether it shall be raised on, since somebody else has cancelled the task, such as the end of the loop.
+    """
+    task = asyncio.current_task()
+    if task is None or not task.cancelling():  # what it waited for was cancelled, not the handler
+        failed(handler, error)
+        return False
     reason = handler._cancelled_by
-    if reason == "deadline":
-        if not handler._finished:
-            if handler._headers_written:
-                handler._finished = True
-                handler.request.connection.abort_response()
-            else:
+    if reason == "disconnect":
+        client_left(handler)
+    elif reason == "deadline" and not handler._finished:
+        if handler._headers_written:
+            gen_log.warning("Cut at its deadline: the answer to %s", handler._request_summary())
+            give_up(handler)
+        else:
+            try:
                 handler.send_error(504)
-        return
-    if not handler._finished:
-        handler._finished = True
-        handler.request.connection.abort_response()
-    if reason is None:
-        raise asyncio.CancelledError
+            except Exception:
+                # Border: as in `failed`.
+                app_log.error("Exception in exception handler", exc_info=True)
+                give_up(handler)
+    else:
+        give_up(handler)
+    return reason is None
 
 
-class _Deadline:
-    """The deadline of one running handler, for the sweep."""
+def client_left(handler: "RequestHandler") -> None:
+    """End a request that nobody waits for any more."""
+    if not handler._finished and not handler._headers_written:
+        # Nothing is sent; it is for the log, which would else report a success.
+        handler.set_status(CLIENT_CLOSED_REQUEST, "Client Closed Request")
+    give_up(handler)
 
-    __slots__ = ("_handler", "_task", "deadline")
 
-    def __init__(self, handler: "RequestHandler", task: "asyncio.Task[Any]", deadline: float) -> None:
-        self._handler = handler
-        self._task = task
-        self.deadline = deadline
+def give_up(handler: "RequestHandler") -> None:
+    """End a request without a complete response."""
+    try:
+        handler._cut()
+    except Exception:
+        # Border: what an application does at the end of a request must not break the transport.
+        app_log.error("Uncaught exception at the end of %s", handler._request_summary(), exc_info=True)
+
+
+class BodyGate:
+    """Between a handler that takes its body as it comes and that body: who waits for whom.
+
+    :ivar wanted: done when ``prepare`` has run, so that the body may come.
+    :ivar over: done when no more of the body is to be waited for.
+    :ivar client_gone: the body will never be complete.
+    """
+
+    __slots__ = ("client_gone", "over", "wanted")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.wanted: asyncio.Future[None] = loop.create_future()
+        self.over: asyncio.Future[None] = loop.create_future()
+        self.client_gone = False
+
+    def open(self) -> None:
+        if not self.wanted.done():
+            self.wanted.set_result(None)
+
+    def end(self) -> None:
+        if not self.over.done():
+            self.over.set_result(None)
+
+
+class Running:
+    """A handler that goes on as a Task: its deadline, and what happens when its client leaves.
+
+    :ivar deadline: for the sweep, in the loop's time.
+    """
+
+    __slots__ = ("_left", "_reading", "_task", "context", "deadline", "handler")
+
+    def __init__(self, handler: "RequestHandler", context: Context) -> None:
+        self.handler = handler
+        self.context = context
+        self.deadline = inf
+        self._left = False
+        self._task: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Go on with the handler as a Task, within its deadline."""
+        handler = self.handler
+        if not handler._finished:
+            # Before the Task, which may begin at once and set another callback.
+            set_close_callback = getattr(handler.request.connection, "set_close_callback", None)
+            if set_close_callback is not None:
+                set_close_callback(self.client_left)
+        loop = asyncio.get_running_loop()
+        task = self._task = start(loop, coroutine, self.context)
+        if task.done():
+            return task
+        _running.add(task)
+        task.add_done_callback(_running.discard)
+        timeout = handler.request_timeout
+        if timeout is None:
+            timeout = handler.application.settings.get("request_timeout")
+        if timeout:
+            sweeper = deadlines.for_loop(loop)
+            self.deadline = sweeper.refresh() + timeout
+            sweeper.watch(self, timeout)
+            task.add_done_callback(lambda _: sweeper.unwatch(self))
+        return task
 
     def deadline_passed(self, now: float) -> None:
-        self.deadline = float("inf")
-        self._handler._cancelled_by = "deadline"
-        self._task.cancel()
+        self.deadline = inf
+        self._cancel("deadline")
 
+    def client_left(self) -> None:
+        """The client is gone: tell the handler, once."""
+        if self._left:
+            return
+        self._left = True
+        handler = self.handler
+        try:
+            self.context.run(handler.on_connection_close)
+        finally:
+            gate = handler._gate
+            if gate is not None and not gate.over.done():
+                gate.client_gone = True
+                gate.end()
+            cancel = handler.cancel_on_disconnect
+            if cancel is None:
+                cancel = handler.application.settings.get("cancel_on_disconnect", False)
+            if cancel and self._task is not None:
+                # In the next turn: a Task that has not begun yet would end without having run at all.
+                self._task.get_loop().call_soon(self._cancel, "disconnect")
 
-def launch(
-    handler: "RequestHandler", coroutine: Coroutine[Any, Any, None], context: Context
-) -> "asyncio.Task[None]":
-    """Go on with a handler as a Task, within its deadline, and tell it when the client leaves."""
-    loop = asyncio.get_running_loop()
-    task = start(loop, coroutine, context)
-    if task.done():
+    def _cancel(self, reason: str) -> None:
+        for task in (self._task, self._reading):
+            if task is not None and not task.done():
+                self.handler._cancelled_by = reason
+                task.cancel()
+
+    # The body, for a handler that takes it as it comes.
+
+    def take(self, chunk: bytes) -> Awaitable[None] | None:
+        """Give the handler a piece of its body."""
+        handler = self.handler
+        if handler._finished:
+            return None
+        try:
+            wait = self.context.run(handler.data_received, chunk)
+        except (Exception, asyncio.CancelledError) as error:
+            # Border: whatever a handler raises becomes a response.
+            failed(handler, error)
+            return None
+        if wait is None or wait is DONE:
+            return None
+        task = start(asyncio.get_running_loop(), self._taken(wait), self.context)
+        if task.done():
+            return None
+        self._reading = task
         return task
-    _running.add(task)
-    task.add_done_callback(_running.discard)
-    settings = handler.application.settings
-    timeout = handler.request_timeout
-    if timeout is None:
-        timeout = settings.get("request_timeout")
-    if timeout:
-        sweeper = deadlines.for_loop(loop)
-        deadline = _Deadline(handler, task, sweeper.refresh() + timeout)
-        sweeper.watch(deadline, timeout)
-        task.add_done_callback(lambda _: sweeper.unwatch(deadline))
-    cancel = handler.cancel_on_disconnect
-    if cancel is None:
-        cancel = settings.get("cancel_on_disconnect", False)
 
-    def gone() -> None:
-        context.run(handler.on_connection_close)
-        if cancel and not task.done():
-            handler._cancelled_by = "disconnect"
-            task.cancel()
-
-    connection = handler.request.connection
-    set_close_callback = getattr(connection, "set_close_callback", None)
-    if set_close_callback is not None and not handler._finished:
-        set_close_callback(gone)
-    return task
+    async def _taken(self, wait: Awaitable[None]) -> None:
+        handler = self.handler
+        try:
+            await wait
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():
+                failed(handler, error)
+            elif handler._cancelled_by is None:
+                raise
+        except Exception as error:
+            # Border: whatever a handler raises becomes a response.
+            failed(handler, error)
+        finally:
+            self._reading = None
 
 
 class HandlerDelegate(HTTPMessageDelegate):
     """One request on its way to a `RequestHandler`: its body collected or streamed, then the handler run."""
 
     __slots__ = (
-        "_body_complete",
         "_collector",
-        "_context",
-        "_prepared",
+        "_running",
         "application",
-        "handler",
         "handler_class",
         "handler_kwargs",
         "path_args",
@@ -223,17 +388,20 @@ class HandlerDelegate(HTTPMessageDelegate):
         path_kwargs: Mapping[str, bytes | None],
     ) -> None:
         self.application = application
-        self.request = request
+        #: None once the handler has it, so that no reference cycle stays behind: the connection holds this object.
+        self.request: HTTPServerRequest | None = request
         self.handler_class = handler_class
         self.handler_kwargs = handler_kwargs or {}
         self.path_args = path_args
         self.path_kwargs = path_kwargs
-        self.handler: RequestHandler | None = None
         self.stream_request_body = handler_class._stream_request_body
         self._collector: BodyCollector | None = None
-        self._body_complete: asyncio.Future[None] | None = None
-        self._prepared: asyncio.Future[None] | None = None
-        self._context: Context | None = None
+        self._running: Running | None = None
+
+    @property
+    def handler(self) -> "RequestHandler | None":
+        """The handler, while it takes its body as it comes."""
+        return None if self._running is None else self._running.handler
 
     # The body's way in (`BodySink`).
 
@@ -244,116 +412,113 @@ class HandlerDelegate(HTTPMessageDelegate):
 
     def wants_body(self) -> Awaitable[None] | None:
         """Be ready for the body; where the handler streams it, run its ``prepare`` first."""
+        request = self.request
+        assert request is not None
         limit = self.handler_class.max_body_size
         if limit is not None:
-            self.request.connection.set_max_body_size(limit)
-        if not self.stream_request_body:
+            request.connection.set_max_body_size(limit)
+        if self.stream_request_body:
+            return self._start_streaming(request).wanted
+        if self.handler_class is ErrorHandler:  # no body changes its answer
+            self.execute()
+        else:
             self._collector = BodyCollector()
-            return None
-        loop = asyncio.get_running_loop()
-        self._prepared = loop.create_future()
-        self._body_complete = loop.create_future()
-        self.execute()
-        return self._prepared
+        return None
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         if self._collector is not None:
             self._collector.add(chunk)
-            return None
-        handler = self.handler
-        if handler is None or handler._finished:
-            return None
-        assert self._context is not None
-        try:
-            wait = self._context.run(handler.data_received, chunk)
-        except Exception as error:
-            # Border: whatever a handler raises becomes a response.
-            failed(handler, error)
-            return None
-        return None if wait is None else self._guard(wait)
-
-    async def _guard(self, wait: Awaitable[None]) -> None:
-        """Wait for a streaming handler; what it raises is its response."""
-        try:
-            await wait
-        except Exception as error:
-            # Border: whatever a handler raises becomes a response.
-            assert self.handler is not None
-            if not self.handler._finished:
-                failed(self.handler, error)
+        elif self._running is not None:
+            return self._running.take(chunk)
+        return None
 
     def finish(self) -> None:
-        if self._body_complete is not None:
-            if not self._body_complete.done():
-                self._body_complete.set_result(None)
+        if self._running is not None:
+            gate = self._running.handler._gate
+            assert gate is not None
+            gate.end()
+        request = self.request
+        if request is None:
             return
         collector, self._collector = self._collector, None
         if collector is not None:
-            collector.finish(self.request)
-        self.request._parse_body()
+            collector.finish(request)
+        try:
+            request._parse_body()
+        except Exception:
+            if collector is not None:
+                collector.close()
+            raise
         self.execute()
 
     def on_connection_close(self) -> None:
+        self.request = None
         if self._collector is not None:
             self._collector.close()
             self._collector = None
-        if self._body_complete is not None and not self._body_complete.done():
-            self._body_complete.cancel()
-        if self.handler is not None and self._context is not None:
-            self._context.run(self.handler.on_connection_close)
+        if self._running is not None:
+            self._running.client_left()
 
     # The handler.
 
     def execute(self) -> "asyncio.Task[None] | None":
         """Make the handler and run it; the Task of what could not run at once."""
-        if self._body_complete is None:
-            return answer(
-                self.application,
-                self.request,
-                self.handler_class,
-                self.handler_kwargs,
-                self.path_args,
-                self.path_kwargs,
-            )
-        context = self._context = copy_context()
-        handler = self.handler = context.run(
-            make, self.application, self.request, self.handler_class, self.handler_kwargs
+        request, self.request = self.request, None
+        assert request is not None
+        return answer(
+            self.application,
+            request,
+            self.handler_class,
+            self.handler_kwargs,
+            self.path_args,
+            self.path_kwargs,
         )
-        return launch(handler, self._run_streaming(handler), context)
 
-    async def _run_streaming(self, handler: "RequestHandler") -> None:
-        """Run a handler that takes its body as it comes: prepare, the body, then the verb."""
-        assert self._prepared is not None
-        assert self._body_complete is not None
-        try:
-            decode_path(handler, self.path_args, self.path_kwargs)
-            name = begin(handler)
-            prepared = handler.prepare()
-            if prepared is not None:
-                await prepared
-            if handler._finished:
-                return
-            self._prepared.set_result(None)
-            await self._body_complete
-            if handler._finished:
-                return
-            result = getattr(handler, name)(*handler.path_args, **handler.path_kwargs)
-            if result is not None:
-                await _awaitable(result)
-            if handler._auto_finish and not handler._finished:
-                handler.finish()
-        except asyncio.CancelledError:
-            if self._body_complete.cancelled():  # the client went away before the end of the body
-                handler._finished = True
-            else:
-                cancelled(handler)
-        except Exception as error:
-            # Border: whatever a handler raises becomes a response.
-            failed(handler, error)
-        finally:
-            if not self._prepared.done():
-                self._prepared.set_result(None)
-            self._body_complete.cancel()
+    def _start_streaming(self, request: HTTPServerRequest) -> BodyGate:
+        """Make a handler that takes its body as it comes, and run its ``prepare``."""
+        self.request = None
+        context = copy_context()
+        handler = context.run(make, self.application, request, self.handler_class, self.handler_kwargs)
+        gate = handler._gate = BodyGate(asyncio.get_running_loop())
+        self._running = Running(handler, context)
+        if self.handler_class._execute is not Verbs._execute:  # somebody watches requests: go that way
+            coroutine = context.run(_replaced, handler, self.path_args, self.path_kwargs)
+        else:
+            coroutine = run_all(handler, self.path_args, self.path_kwargs)
+        self._running.start(coroutine).add_done_callback(lambda _: self._stop_streaming(gate))
+        return gate
+
+    def _stop_streaming(self, gate: BodyGate) -> None:
+        """The handler is done; whatever is left of the body is nobody's."""
+        self._running = None
+        gate.open()
+        gate.end()
+
+
+def replay(delegate: HTTPMessageDelegate, request: HTTPServerRequest) -> "asyncio.Task[None]":
+    """Give a request whose body is there already to a delegate, part by part, as a Task."""
+    loop = asyncio.get_running_loop()
+    task = start(loop, _replay(delegate, request), copy_context())
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+    return task
+
+
+async def _replay(delegate: HTTPMessageDelegate, request: HTTPServerRequest) -> None:
+    try:
+        line = RequestStartLine(request.method, request.uri, request.version)
+        wait = delegate.headers_received(line, request.headers)
+        if wait is not None:
+            await wait
+        if request.body:
+            wait = delegate.data_received(request.body)
+            if wait is not None:
+                await wait
+        delegate.finish()
+    except Exception:
+        # Border: nobody awaits this task, so what it raises is told here.
+        app_log.error("Uncaught exception while handing on a request", exc_info=True)
+        request.connection.abort_response()
 
 
 def answer(
@@ -375,7 +540,7 @@ def answer(
     if rest is None:
         return None
     handler, coroutine = rest
-    return launch(handler, coroutine, context)
+    return Running(handler, context).start(coroutine)
 
 
 def _make_and_run(
@@ -388,7 +553,7 @@ def _make_and_run(
 ) -> "tuple[RequestHandler, Coroutine[Any, Any, None]] | None":
     handler = make(application, request, handler_class, handler_kwargs)
     if handler_class._execute is not Verbs._execute:  # somebody watches requests: go that way
-        return handler, handler._execute(handler._transforms or [], *path_args, **path_kwargs)
+        return handler, _replaced(handler, path_args, path_kwargs)
     if path_args or path_kwargs:
         try:
             decode_path(handler, path_args, path_kwargs)
@@ -398,6 +563,31 @@ def _make_and_run(
             return None
     coroutine = run(handler)
     return None if coroutine is None else (handler, coroutine)
+
+
+def _replaced(
+    handler: "RequestHandler", path_args: Sequence[bytes | None], path_kwargs: Mapping[str, bytes | None]
+) -> Coroutine[Any, Any, None]:
+    """Run a handler by an ``_execute`` that is not our own, whatever that returns."""
+    try:
+        result = handler._execute(handler._transforms or [], *path_args, **path_kwargs)
+    except Exception as error:
+        # Border: whatever a handler raises becomes a response.
+        failed(handler, error)
+        result = DONE  # type: ignore[assignment]  # just an awaitable
+    return _watched(handler, result)
+
+
+async def _watched(handler: "RequestHandler", result: Awaitable[None] | None) -> None:
+    try:
+        if result is not None:
+            await result
+    except asyncio.CancelledError as error:
+        if cancelled(handler, error):
+            raise
+    except Exception as error:
+        # Border: whatever a handler raises becomes a response.
+        failed(handler, error)
 
 
 def make(

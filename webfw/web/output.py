@@ -6,20 +6,27 @@ the response into a streamed one.
 
 import datetime
 import numbers
+import re
 from collections.abc import Awaitable
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from webfw._version import __version__
 from webfw.escape import json_encode, utf8
 from webfw.httpserver.exchange import DONE, Exchange
-from webfw.httputil import HTTPHeaders, ResponseStartLine, format_timestamp, responses
+from webfw.httputil import HTTPHeaders, HTTPInputError, ResponseStartLine, format_timestamp, responses
+from webfw.sansio.errors import LocalProtocolError
+from webfw.sansio.http1.grammar import FORBIDDEN_IN_TRAILERS, IS_TOKEN
+from webfw.web.errors import _fit_reason as fit_reason
 from webfw.web.state import HandlerState
 
 if TYPE_CHECKING:
     from webfw.iostream import IOStream
 
 __all__ = ["Output", "default_headers"]
+
+# RFC 9110 section 5.5: no control character but the tab; and what is no latin-1 has no bytes to be sent as.
+_UNSAFE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
 
 _defaults = HTTPHeaders()
 _defaults_second = 0.0
@@ -53,7 +60,7 @@ def _header_text(value: Any) -> str:
         return format_timestamp(value)
     else:
         raise TypeError(f"Unsupported header value {value!r}")
-    if not text.isprintable() and any((c < " " and c != "\t") or c == "\x7f" for c in text):
+    if not (text.isascii() and text.isprintable()) and _UNSAFE.search(text):
         raise ValueError(f"Unsafe header value {text[:100]!r}")
     return text
 
@@ -72,6 +79,8 @@ class Output(HandlerState):
         self._write_buffer = []
         self._status_code = 200
         self._reason = "OK"
+        if self._trailers is not None:
+            self._trailers = None
 
     def set_default_headers(self) -> None:
         """Override it to set headers on every response, error pages included.
@@ -83,10 +92,13 @@ class Output(HandlerState):
         """Set the status of the response.
 
         :param status_code: 100 to 599.
-        :param reason: the phrase beside it; by default the standard one, or "Unknown".
+        :param reason: the phrase beside it; by default the standard one.  "Unknown" stands in for one that may not be
+            in a status line (RFC 9112 section 4), and where there is no standard one.
         """
         self._status_code = status_code
-        self._reason = responses.get(status_code, "Unknown") if reason is None else str(reason)
+        if reason is not None:
+            reason = fit_reason(reason)
+        self._reason = reason or responses.get(status_code, "Unknown")
 
     def get_status(self) -> int:
         """The status the response has now."""
@@ -95,15 +107,31 @@ class Output(HandlerState):
     def set_header(self, name: str, value: Any) -> None:
         """Set a response header, in place of all of that name.
 
+        ``Transfer-Encoding`` is not taken, since the server frames the response; programs that copy the headers of
+        another response need not care.
+
         :param value: text, bytes, an integer, or a datetime, which is written as an HTTP date.
-        :raises ValueError: the value holds a line break or another control character.
+        :raises ValueError: the value holds a line break or another control character, or one outside of latin-1, or
+            the name is none.
         :raises TypeError: the value is of another type.
         """
-        self._headers[name] = _header_text(value)
+        text = _header_text(value)
+        if name.lower() == "transfer-encoding":
+            return
+        try:
+            self._headers[name] = text
+        except HTTPInputError as error:  # not the client's input here, but the program's
+            raise ValueError(str(error)) from None
 
     def add_header(self, name: str, value: Any) -> None:
         """Add a response header, beside any of that name; see `set_header`."""
-        self._headers.add(name, _header_text(value))
+        text = _header_text(value)
+        if name.lower() == "transfer-encoding":
+            return
+        try:
+            self._headers.add(name, text)
+        except HTTPInputError as error:
+            raise ValueError(str(error)) from None
 
     def clear_header(self, name: str) -> None:
         """Remove a header set before; `add_header` ones of that name too."""
@@ -113,10 +141,16 @@ class Output(HandlerState):
     def set_trailer(self, name: str, value: str) -> None:
         """Send a field behind the body (RFC 9110 section 6.5), which makes the response chunked.
 
-        It may be set until `finish`; an HTTP/1.0 client does not get it.
+        It may be set until `finish`.  It is dropped where the response cannot be chunked: for an HTTP/1.0 client, or
+        with a Content-Length of your own.
+
+        :raises ValueError: the name is none, or of a field that must not be a trailer (section 6.5.1), or the value
+            holds a control character.
         """
         if self._finished:
             raise RuntimeError("Cannot set_trailer() after finish()")
+        if IS_TOKEN.fullmatch(name) is None or name.lower() in FORBIDDEN_IN_TRAILERS:
+            raise ValueError(f"{name[:100]!r} cannot be the name of a trailer")
         if self._trailers is None:
             self._trailers = []
         self._trailers.append((name, _header_text(value)))
@@ -192,13 +226,34 @@ class Output(HandlerState):
                 body = transform.transform_chunk(body, include_footers)
             if not body or self.request.method == "HEAD":
                 return DONE
-            written: Awaitable[None] = connection.write(body)
+            try:
+                written: Awaitable[None] = connection.write(body)
+            except LocalProtocolError:
+                self._cut()
+                raise
             return written
+        status = self._status_code
+        if status == 204 or status == 304 or status < 200:
+            self._check_no_body(body)
+        elif status == 405:
+            self._say_allowed()
         body = self._first_chunk(body, include_footers)
-        line = ResponseStartLine("", self._status_code, self._reason)
         if self.request.method == "HEAD":
             body = b""
-        sent: Awaitable[None] = connection.write_headers(line, self._headers, body)
+        return self._write_head(connection, body)
+
+    def _write_head(self, connection: Any, body: bytes) -> Awaitable[None]:
+        """Send the head of a response that is not sent whole, with the first piece of its body."""
+        if self._trailers:
+            self._headers["Trailer"] = ", ".join(dict.fromkeys(name for name, _ in self._trailers))
+        line = ResponseStartLine("", self._status_code, self._reason)
+        try:
+            sent: Awaitable[None] = connection.write_headers(line, self._headers, body)
+        except LocalProtocolError:
+            if getattr(connection, "begun", False):  # the head was right, so that no other can be sent
+                self._headers_written = True
+                self._cut()
+            raise
         self._headers_written = True
         return sent
 
@@ -229,15 +284,27 @@ class Output(HandlerState):
         sent: Awaitable[None] = DONE
         if self._headers_written:
             sent = self.flush(include_footers=True)
-            if self._trailers and isinstance(connection, Exchange):
-                connection.set_trailers(self._trailers)
-            connection.finish()
+            self._end(connection)
         else:
             self._finish_whole(connection)
         self._finished = True
-        self.application.log_request(self)  # type: ignore[arg-type]  # this chapter is part of a RequestHandler
-        self.on_finish()
+        if self._gate is not None:
+            self._gate.end()
+        try:
+            self.application.log_request(self)  # type: ignore[arg-type]  # this chapter is part of a RequestHandler
+        finally:
+            self.on_finish()
         return sent
+
+    def _end(self, connection: Any) -> None:
+        """End a response whose head has been sent."""
+        if self._trailers and isinstance(connection, Exchange):
+            connection.set_trailers(self._trailers)
+        try:
+            connection.finish()
+        except LocalProtocolError:
+            self._cut()
+            raise
 
     def _finish_whole(self, connection: Any) -> None:
         """Send a response none of which has left yet."""
@@ -248,33 +315,45 @@ class Output(HandlerState):
                 self._write_buffer = []
                 self.set_status(304)
                 status = 304
+        elif status == 405:
+            self._say_allowed()
         buffer = self._write_buffer
         body = buffer[0] if len(buffer) == 1 else b"".join(buffer)
         headers = self._headers
-        measured = False
-        if status == 204 or status == 304 or status < 200:
+        bodiless = status == 204 or status == 304 or status < 200
+        announced = False
+        if bodiless:
             self._check_no_body(body)
-            measured = status != 101
-        elif "Content-Length" not in headers and self._trailers is None:
-            headers["Content-Length"] = str(len(body))
-            measured = True
+        elif self._trailers is None:
+            if "Content-Length" in headers:
+                announced = True
+            else:
+                headers["Content-Length"] = str(len(body))
         if self._transforms or self._new_cookie is not None:
             body = self._first_chunk(body, True)
             headers = self._headers
-        if measured and isinstance(connection, Exchange):
+            if not bodiless and not announced and self._trailers is None and self.request.method != "HEAD":
+                headers["Content-Length"] = str(len(body))  # a transform may have changed it
+        if announced and self.request.method != "HEAD" and headers.get("Content-Length") != str(len(body)):
+            raise RuntimeError(f"Content-Length is {headers.get('Content-Length')!r}, not {len(body)}")
+        if status != 101 and (bodiless or self._trailers is None) and isinstance(connection, Exchange):
             connection.respond(self._status_code, self._reason, headers, body)
             self._headers_written = True
             return
         if self.request.method == "HEAD":
             body = b""
-        connection.write_headers(ResponseStartLine("", self._status_code, self._reason), headers, body)
-        self._headers_written = True
-        if self._trailers and isinstance(connection, Exchange):
-            connection.set_trailers(self._trailers)
-        connection.finish()
+        self._write_head(connection, body)
+        self._end(connection)
+
+    def _say_allowed(self) -> None:
+        """Say which methods there are, beside the status that says that this one is none (RFC 9110 section 15.5.6)."""
+        if "Allow" not in self._headers:
+            self._headers["Allow"] = ", ".join(self.allowed_methods())
 
     def _check_no_body(self, body: bytes) -> None:
         """Make the head fit a status that has no body (RFC 9110 sections 15.2, 15.3.5 and 15.4.5)."""
+        if self._status_code < 200 and self._status_code != 101:
+            raise RuntimeError(f"{self._status_code} is an interim status, which cannot end a request")
         if body:
             raise RuntimeError(f"Cannot send a body with status {self._status_code}")
         for name in ("Content-Encoding", "Content-Language", "Content-Type", "Content-Length"):
@@ -289,5 +368,7 @@ class Output(HandlerState):
         :returns: the stream, for a protocol of your own.
         """
         self._finished = True
+        if self._gate is not None:
+            self._gate.end()
         connection = self.request.connection
         return connection.detach()  # type: ignore[no-any-return]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from webfw.web.application import Application
+    from webfw.web.execution import BodyGate
     from webfw.web.transforms import OutputTransform
 
 __all__ = ["HandlerState"]
@@ -43,6 +44,8 @@ class HandlerState:
     _headers_written: bool = False
     _finished: bool = False
     _auto_finish: bool = True
+    # Where the body is taken as it comes: between it and the handler.
+    _gate: "BodyGate | None" = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -75,6 +78,7 @@ class HandlerState:
             tb: TracebackType | None,
         ) -> None: ...
         def _request_summary(self) -> str: ...
+        def _cut(self) -> None: ...
 
         # arguments
         def get_argument(self, name: str, default: Any = ..., strip: bool = True) -> Any: ...
@@ -126,5 +130,6 @@ class HandlerState:
         def set_etag_header(self) -> None: ...
         def check_etag_header(self) -> bool: ...
 
-        # execution
+        # verbs
+        def allowed_methods(self) -> list[str]: ...
         def _unimplemented_method(self, *args: str, **kwargs: str) -> NoReturn: ...

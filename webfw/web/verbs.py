@@ -1,6 +1,7 @@
 """The methods that a handler overrides to answer: one for each HTTP verb, and what runs around them."""
 
 from collections.abc import Awaitable, Callable
+from inspect import unwrap
 from typing import Any, NoReturn
 
 from webfw.web.errors import HTTPError
@@ -69,10 +70,8 @@ class Verbs(HandlerState):
         """
         from webfw.web import execution
 
-        execution.decode_path(self, args, kwargs)  # type: ignore[arg-type]  # this chapter is part of a RequestHandler
-        rest = execution.run(self)  # type: ignore[arg-type]
-        if rest is not None:
-            await rest
+        self._transforms = transforms or None
+        await execution.run_all(self, args, kwargs)  # type: ignore[arg-type]  # a chapter of a RequestHandler
 
     def allowed_methods(self) -> list[str]:
         """The verbs this handler has a method for, for an ``Allow`` field (RFC 9110 section 10.2.1)."""
@@ -80,5 +79,5 @@ class Verbs(HandlerState):
         return [
             verb
             for verb in self.SUPPORTED_METHODS
-            if getattr(type(self), verb.lower(), missing) is not missing
+            if unwrap(getattr(type(self), verb.lower(), missing)) is not missing
         ]
