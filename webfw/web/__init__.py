@@ -3,7 +3,9 @@
 from webfw.routing import URLSpec
 from webfw.web.application import Application
 from webfw.web.decorators import (
-    _has_stream_request_body,
+    _has_stream_request_body as _has_stream_request_body,  # a private name that programs use
+)
+from webfw.web.decorators import (
     addslash,
     authenticated,
     removeslash,
@@ -25,6 +27,37 @@ from webfw.web.static import StaticFileHandler
 from webfw.web.transforms import GZipContentEncoding, OutputTransform
 from webfw.web.ui import TemplateModule, UIModule
 from webfw.web.uploads import UploadPart, stream_multipart
+
+__all__ = [
+    "DEFAULT_SIGNED_VALUE_MIN_VERSION",
+    "DEFAULT_SIGNED_VALUE_VERSION",
+    "MAX_SUPPORTED_SIGNED_VALUE_VERSION",
+    "MIN_SUPPORTED_SIGNED_VALUE_VERSION",
+    "Application",
+    "ErrorHandler",
+    "FallbackHandler",
+    "Finish",
+    "GZipContentEncoding",
+    "HTTPError",
+    "MissingArgumentError",
+    "OutputTransform",
+    "RedirectHandler",
+    "RequestHandler",
+    "StaticFileHandler",
+    "TemplateModule",
+    "UIModule",
+    "URLSpec",
+    "UploadPart",
+    "addslash",
+    "authenticated",
+    "create_signed_value",
+    "decode_signed_value",
+    "get_signature_key_version",
+    "removeslash",
+    "stream_multipart",
+    "stream_request_body",
+    "url",
+]
 
 #: Tornado's shorter name for a route.
 url = URLSpec
