@@ -17,8 +17,24 @@ version = __version__
 version_info = (*(int(part) for part in __version__.split(".")), 0)
 
 _ROOMS = frozenset(
-    "concurrent escape httpserver httputil ioloop iostream locale log netutil options routing tcpserver template "
-    "testing util web".split()
+    [
+        "concurrent",
+        "escape",
+        "httpserver",
+        "httputil",
+        "ioloop",
+        "iostream",
+        "locale",
+        "log",
+        "netutil",
+        "options",
+        "routing",
+        "tcpserver",
+        "template",
+        "testing",
+        "util",
+        "web",
+    ]
 )
 
 

@@ -20,7 +20,7 @@ LIMITS = [
     HeadLimits(max_header_size=300, max_fields=6, max_target=20),
     HeadLimits(max_header_size=60, max_fields=3, max_target=3, allow_bare_lf=True),
 ]
-STATUSES = {400, 414, 431, 501, 505}
+STATUSES = {400, 414, 417, 431, 501, 505}
 BLOCK = re.compile(r"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*")
 TOKENS = [
     *(

@@ -1,0 +1,21 @@
+"""``python -m bench NAME [...]``: runs one of the measurements; without a name, all of them."""
+
+import sys
+
+from bench import http
+
+BENCHES = {"http": http.main}
+
+
+def main() -> int:
+    names = sys.argv[1:2]
+    if not names or names[0].startswith("-"):
+        return max(run(sys.argv[1:]) for run in BENCHES.values())
+    if names[0] not in BENCHES:
+        print(f"no measurement is called {names[0]}; there are: {', '.join(BENCHES)}", file=sys.stderr)
+        return 2
+    return BENCHES[names[0]](sys.argv[2:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
