@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from webfw.web.errors import HTTPError
 
 from webfw.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
+from webfw.web.errors import HTTPError
 from webfw.web.uploads import BodyCollector, UploadPart, stream_multipart
 
 # --- forms, part by part ---
