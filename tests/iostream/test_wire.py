@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from typing import Any
 
 import pytest
@@ -83,6 +84,7 @@ async def test_two_wires_share_a_buffer_and_nothing_else() -> None:
     await first.until(lambda: first.received)
     await second.until(lambda: second.received)
     assert (first.received, second.received) == (b"one", b"two")
+    assert one.get_extra_info("nothing", 5) == 5
     for wire, consumer, far in ((one, first, far_one), (two, second, far_two)):
         wire.abort()
         await consumer.until(lambda consumer=consumer: consumer.lost)
@@ -169,5 +171,84 @@ async def test_after_the_end_nothing_is_written(how: str) -> None:
     getattr(wire, how)()
     for _ in range(20):
         wire.write(b"x")  # asyncio itself would log a warning
+    await consumer.until(lambda: consumer.lost)
+    far.close()
+
+
+async def test_after_the_end_of_the_peer_nothing_is_written_unless_the_consumer_keeps_it_open() -> None:
+    """The transport closes itself then, and would log a warning of every further write."""
+    wire, consumer, far = await connect(keep_open=False)
+    wire.write(b"before")
+    far.shutdown(socket.SHUT_WR)
+    await consumer.until(lambda: wire.closed())
+    for _ in range(20):
+        wire.write(b"x")
+    await consumer.until(lambda: consumer.lost)
+    assert await asyncio.get_running_loop().sock_recv(far, 100) == b"before"
+    far.close()
+
+
+async def test_a_lost_wire_takes_orders_in_silence() -> None:
+    wire, consumer, far = await connect()
+    wire.abort()
+    await consumer.until(lambda: consumer.lost)
+    wire.pause_reading()
+    wire.resume_reading()
+    wire.write_eof()
+    wire.close()
+    wire.abort()
+    assert wire.write_buffer_size == 0
+    assert wire.taken() == 0
+    far.close()
+
+
+async def tcp_pair(consumer: Consumer) -> tuple[Wire, socket.socket]:
+    """A wire over TCP, and its peer, whose receive buffer is small."""
+    loop = asyncio.get_running_loop()
+    made: list[Wire] = []
+
+    def connected(wire: Wire) -> None:
+        wire.consumer = consumer
+        made.append(wire)
+
+    server = await loop.create_server(lambda: Wire(loop, connected), "127.0.0.1", 0)
+    far = socket.socket()
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    far.setblocking(False)
+    await loop.sock_connect(far, server.sockets[0].getsockname())
+    while not made:
+        await asyncio.sleep(0)
+    server.close()
+    return made[0], far
+
+
+async def test_what_the_peer_has_taken() -> None:
+    consumer = Consumer()
+    wire, far = await tcp_pair(consumer)
+    loop = asyncio.get_running_loop()
+    wire.write(b"x" * 8_000_000)
+    before = wire.taken()
+    buffered = wire.write_buffer_size
+    assert buffered > 0
+    while wire.taken() != before:  # until the windows are full
+        before = wire.taken()
+        await asyncio.sleep(0.01)
+    read = 0
+    while wire.taken() == before:
+        read += len(await loop.sock_recv(far, 4096))
+    if sys.platform == "linux":
+        # Long before the kernel asks for more.
+        assert read < 1_000_000
+        assert wire.taken() > before > 0
+    wire.abort()
+    await consumer.until(lambda: consumer.lost)
+    far.close()
+
+
+async def test_where_the_kernel_does_not_say_what_is_taken_the_buffer_does() -> None:
+    wire, consumer, far = await connect()
+    wire.write(b"x" * 4_000_000)
+    assert wire.taken() == -wire.write_buffer_size < 0
+    wire.abort()
     await consumer.until(lambda: consumer.lost)
     far.close()

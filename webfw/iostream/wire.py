@@ -5,6 +5,8 @@ all wires of a loop share one 64 KiB buffer, and what was read is handed on as `
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -59,6 +61,11 @@ class _Nobody:
 _NOBODY = _Nobody()
 
 
+# Linux, ``struct tcp_info``: how many bytes the peer has acknowledged, since 4.1.
+_TCP_INFO = getattr(socket, "TCP_INFO", None)
+_BYTES_ACKED = struct.Struct("120xQ")
+
+
 def _discard(data: Any) -> None:
     """Stand in for ``write`` once the wire is closing, where asyncio would log a warning."""
 
@@ -111,7 +118,8 @@ class Wire(asyncio.BufferedProtocol):
 
     def pause_reading(self) -> None:
         """Stop reading until `resume_reading`; the kernel's window then holds the peer back."""
-        self.transport.pause_reading()
+        if not self.closing:
+            self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read again."""
@@ -122,6 +130,21 @@ class Wire(asyncio.BufferedProtocol):
     def write_buffer_size(self) -> int:
         """Bytes accepted by `write` that the kernel has not taken yet."""
         return self.transport.get_write_buffer_size()
+
+    def taken(self) -> int:
+        """A number that has changed when the peer has taken something of what was written.
+
+        It asks the kernel what TCP has acknowledged, where that is told: the buffers above the kernel stand still for
+        as long as a slow peer takes to empty the kernel's.
+        """
+        sock = self.transport.get_extra_info("socket")
+        if _TCP_INFO is not None and sock is not None:
+            try:
+                info = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _BYTES_ACKED.size)
+                return int(_BYTES_ACKED.unpack(info)[0])
+            except (OSError, struct.error):  # no TCP, closed already, or an old kernel
+                pass
+        return -self.write_buffer_size
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Facts about the connection: ``peername``, ``sockname``, ``socket``, ``ssl_object``, ``sslcontext``."""
@@ -154,7 +177,12 @@ class Wire(asyncio.BufferedProtocol):
         self.consumer.data_received(bytes(self._buffer[:nbytes]))
 
     def eof_received(self) -> bool:
-        return self.consumer.eof_received()
+        if self.consumer.eof_received():
+            return True
+        # The transport closes itself now, when its buffer is out.
+        self.closing = True
+        self.write = _discard
+        return False
 
     def pause_writing(self) -> None:
         self.write_paused = True

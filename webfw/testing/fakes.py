@@ -101,7 +101,8 @@ class FakeWire:
                 self.write_paused = True
 
     def write_eof(self) -> None:
-        self.eof_sent = True
+        if self._extra.get("sslcontext") is None:  # TLS cannot
+            self.eof_sent = True
 
     def close(self) -> None:
         self.closing = True
@@ -124,6 +125,9 @@ class FakeWire:
     @property
     def write_buffer_size(self) -> int:
         return self._buffered if self.write_paused else 0
+
+    def taken(self) -> int:
+        return -self._buffered
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._extra.get(name, default)
