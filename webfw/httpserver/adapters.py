@@ -1,6 +1,8 @@
 """Two older ways to sit on the server, as `Begin`: Tornado's delegates, and a plain function of a request."""
 
 from collections.abc import Awaitable, Callable
+from io import BytesIO
+from typing import Any
 
 from webfw.httpserver.exchange import Begin, Exchange
 from webfw.httputil import HTTPServerConnectionDelegate, HTTPServerRequest, RequestStartLine
@@ -14,7 +16,9 @@ def begin_with_delegate(delegate: HTTPServerConnectionDelegate) -> Begin:
     def begin(exchange: Exchange) -> Awaitable[None] | None:
         request = exchange.request
         assert request is not None
-        message = delegate.start_request(exchange, exchange)
+        conn: Any = exchange.server_connection
+        conn.asked = True
+        message = delegate.start_request(conn, exchange)
         exchange.sink = message
         line = RequestStartLine(request.method, request.uri, request.version)
         return message.headers_received(line, request.headers)
@@ -25,26 +29,26 @@ def begin_with_delegate(delegate: HTTPServerConnectionDelegate) -> Begin:
 class _WholeRequest:
     """Collects the body of a request for a function that wants it whole."""
 
-    __slots__ = ("_callback", "_chunks", "_request")
+    __slots__ = ("_body", "_callback", "_request")
 
     def __init__(self, callback: Callable[[HTTPServerRequest], object], request: HTTPServerRequest) -> None:
         self._callback = callback
         self._request: HTTPServerRequest | None = request
-        self._chunks: list[bytes] = []
+        self._body = BytesIO()  # a list would cost many times the bytes where they come one by one
 
     def data_received(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
+        self._body.write(chunk)
 
     def finish(self) -> None:
         request, self._request = self._request, None
         if request is not None:
-            request.body = b"".join(self._chunks)
+            request.body = self._body.getvalue()
             request._parse_body()
             self._callback(request)
 
     def on_connection_close(self) -> None:
         self._request = None
-        self._chunks.clear()
+        self._body.close()
 
 
 def begin_with_callback(callback: Callable[[HTTPServerRequest], object]) -> Begin:

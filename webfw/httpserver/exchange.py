@@ -82,6 +82,7 @@ class Exchange(HTTPConnection):
     :ivar context: who the client is (`RequestContext`).
     :ivar sink: where the body goes; None when nobody wants it.
     :ivar has_body: whether the request announced a body.
+    :ivar server_connection: stands for the connection, which may carry several exchanges; only its identity counts.
     :ivar status: the status that was sent, 0 before.
     :ivar bytes_sent: bytes of the response body so far, without framing.
     """
@@ -92,6 +93,10 @@ class Exchange(HTTPConnection):
     has_body: bool
     status: int
     bytes_sent: int
+
+    @property
+    def server_connection(self) -> object:
+        raise NotImplementedError
 
     # The answer, whole.
 
@@ -120,7 +125,10 @@ class Exchange(HTTPConnection):
         raise NotImplementedError
 
     def set_trailers(self, trailers: Iterable[tuple[str, str]]) -> None:
-        """Fields to send after a chunked body (RFC 9112 section 7.1.2); dropped where the body is not chunked."""
+        """Fields to send after a chunked body (RFC 9112 section 7.1.2); dropped where the body is not chunked.
+
+        One that must not be a trailer has `finish` raise `LocalProtocolError`.
+        """
         raise NotImplementedError
 
     def send_informational(self, status: int, headers: HTTPHeaders) -> None:
@@ -128,7 +136,14 @@ class Exchange(HTTPConnection):
         raise NotImplementedError
 
     async def sendfile(self, file: BinaryIO, offset: int, count: int) -> None:
-        """Send ``count`` bytes of a file from ``offset`` as body, by the kernel where it can."""
+        """Send ``count`` bytes of a file from ``offset`` as body, by the kernel where it can.
+
+        The connection is cut when it does not come to an end: on an exception, or when it is cancelled.
+
+        :raises StreamClosedError: the client has gone.
+        :raises OSError: the file is shorter than that, or cannot be read.
+        :raises HTTPOutputError: the response has not begun, is over, has no ``Content-Length`` or a smaller one.
+        """
         raise NotImplementedError
 
     def abort_response(self) -> None:
@@ -154,7 +169,10 @@ class Exchange(HTTPConnection):
         raise NotImplementedError
 
     def detach(self) -> "IOStream":
-        """Take the connection out of the server's hands, as an upgrade does; HTTP is over on it."""
+        """Take the connection out of the server's hands, as an upgrade does; HTTP is over on it.
+
+        Where the client has gone already, the stream is a closed one.
+        """
         raise NotImplementedError
 
     @staticmethod

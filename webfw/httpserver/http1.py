@@ -2,7 +2,8 @@
 
 A `ServerConnection` is the consumer of one wire.  It cuts what arrives into heads and bodies (``sansio.http1``), has
 the application begin an exchange for each, and keeps the order: one request is answered at a time, and what arrives
-meanwhile is kept, up to a bound.  RFC 9112 is followed for framing and persistence; deadlines are attributes that one
+meanwhile is kept, up to a bound.  The next request is not begun before the application is done with the last one and
+the client has taken its answer.  RFC 9112 is followed for framing and persistence; deadlines are attributes that one
 sweep a second looks at.
 """
 
@@ -11,13 +12,14 @@ from collections.abc import Awaitable, Callable
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from webfw.httpserver.http1exchange import Http1Exchange
+from webfw.httpserver.exchange import DONE
+from webfw.httpserver.http1body import RequestBody, inflate_of
+from webfw.httpserver.http1exchange import Http1Exchange, plain_answer
 from webfw.iostream import IOStream, StreamClosedError
 from webfw.iostream.wire import Wire
 from webfw.log import app_log, gen_log
-from webfw.sansio.decompress import Decoder
 from webfw.sansio.errors import RemoteProtocolError
-from webfw.sansio.http1 import Chunked, Length, encode_head, parse_head, status_line
+from webfw.sansio.http1 import parse_head
 
 if TYPE_CHECKING:
     from webfw.httpserver.peer import RequestContext
@@ -25,14 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ServerConnection"]
 
-#: What a connection is doing, which decides what its deadline means.
-HEAD, IDLE, BODY, ANSWER, LINGER, CLOSING, DETACHED = range(7)
+#: What a connection is doing, which decides what arriving bytes are and what its deadline means:
+#: a head is incomplete or to come (HEAD, IDLE); a body is read; the answer is waited for; the answer is made, but the
+#: next request must not begin yet; input is dropped until the client has closed; the wire is closed; it is not ours.
+HEAD, IDLE, BODY, ANSWER, BETWEEN, LINGER, CLOSING, DETACHED = range(8)
 
 #: Pipelined requests answered before the loop gets its turn.
 PIPELINE_BURST = 32
-
-#: Compressed bytes inflated at once: deflate yields at most 1032 times as many.
-INFLATE_WINDOW = 1024
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -40,33 +41,34 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class ServerConnection:
     """One client of a server, from accept to close.
 
+    :ivar asked: whether a delegate was asked to take a request, who is to be told when the connection ends.
+    :ivar exchange: the one being answered; None between requests.  Any other exchange is over, and what it still writes
+        is dropped.
     :ivar deadline: when `deadline_passed` shall be called, in the loop's time; swept about once a second.
     """
 
     __slots__ = (
         "__weakref__",
-        "_body_paused_at",
-        "_body_size",
-        "_body_start",
-        "_body_timeout",
-        "_body_wire_size",
-        "_decoder",
-        "_drained",
+        "_body",
+        "_due",
         "_eof",
-        "_exchange",
-        "_inflate",
+        "_held",
         "_linger_left",
-        "_max_body_size",
+        "_persist",
         "_phase",
         "_processing",
         "_resume_handle",
         "_seen",
+        "_stall_due",
         "_stall_mark",
         "_tail",
+        "_waiters",
         "_waiting",
+        "asked",
         "begin",
         "context",
         "deadline",
+        "exchange",
         "limits",
         "server",
         "sweeper",
@@ -81,496 +83,603 @@ class ServerConnection:
         self.limits = server.limits
         self.sweeper = server.sweeper
         self.deadline = self.sweeper.refresh() + (self.limits.header_timeout or inf)
+        self.asked = False
+        self.exchange: Http1Exchange | None = None
         self._phase = HEAD
-        self._exchange: Http1Exchange | None = None
+        #: Whether the connection outlives the exchange that ended last.
+        self._persist = True
         self._processing = False
-        self._tail = b""
+        #: What has arrived and is not used yet; a bytearray once it grows or shrinks, so that neither is quadratic.
+        self._tail: bytes | bytearray = b""
+        #: How much of an incomplete head has been looked at.
         self._seen = 0
-        self._decoder: Length | Chunked | None = None
-        self._inflate: Decoder | None = None
+        #: Whether reading is paused.
+        self._held = False
+        self._body: RequestBody | None = None
         self._waiting: asyncio.Future[Any] | None = None
         self._eof = False
-        self._drained: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] | None = None
         self._resume_handle: asyncio.Handle | None = None
+        #: The deadline for the client to take some of the answer, and the phase's own one while that runs.
+        self._stall_due = inf
+        self._stall_mark = 0
+        self._due = inf
 
     # Bytes in.
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the wire (the `Consumer` interface)."""
-        if self._exchange is None and self._phase != LINGER and self._resume_handle is None:
+        phase = self._phase
+        if phase <= IDLE:
             if self._tail:
-                data = self._tail + data
-                self._tail = b""
-            self._process(data)
-        elif self._phase == LINGER:
+                self._append(data)
+                whole, self._tail = self._tail, b""
+                self._process(whole)
+            else:
+                self._process(data)
+        elif phase == BODY and self._waiting is None:
+            self._body_received(data)
+        elif phase == LINGER:
             self._linger_left -= len(data)
             if self._linger_left < 0:
-                self.wire.abort()
-        elif self._decoder is not None and self._waiting is None:
-            self._body_received(data)
-        else:
-            self._keep(data)
+                self.abort()
+        elif phase < LINGER:
+            self._append(data)
+            self._hold_back()
 
-    def _keep(self, data: bytes) -> None:
-        """Keep what belongs to later, and stop reading when it becomes much."""
-        self._tail += data
+    def _append(self, data: bytes) -> None:
+        """Keep what belongs to later."""
+        if not self._tail:
+            self._tail = data
+        elif type(self._tail) is bytearray:
+            self._tail += data
+        else:
+            self._tail = bytearray(self._tail)
+            self._tail += data
+
+    def _put_back(self, data: bytes | bytearray, start: int) -> None:
+        """Keep ``data`` from ``start`` on; nothing else is kept now."""
+        if start == len(data):
+            self._tail = b""
+        elif not start:
+            self._tail = data
+        else:
+            if type(data) is not bytearray:
+                data = bytearray(data)
+            del data[:start]  # moves nothing
+            self._tail = data
+
+    def _hold_back(self) -> None:
+        """Stop reading when much is kept."""
         if len(self._tail) > self.limits.read_ahead:
+            self._hold()
+
+    def _hold(self) -> None:
+        if not self._held:
+            self._held = True
             self.wire.pause_reading()
 
-    def _process(self, data: bytes) -> None:
+    def _release(self) -> None:
+        if self._held:
+            self._held = False
+            self.wire.resume_reading()
+
+    def _process(self, data: bytes | bytearray) -> None:
         """Begin an exchange for every whole request in ``data``, as long as each is answered at once."""
         start = 0
         burst = PIPELINE_BURST
+        exchange = None
         self._processing = True
         try:
             while True:
-                head = parse_head(data, start, self._seen, self.limits.head)
+                exchange = None
+                head = parse_head(data, start, self._seen, self.limits.head)  # type: ignore[arg-type]
                 if head is None:
-                    self._await_head(data[start:] if start else data)
+                    self._await_head(data, start)
                     return
                 self._seen = 0
                 start = head.end
                 self.deadline = inf
                 self._phase = ANSWER
-                exchange = self._exchange = Http1Exchange(self, head, self.context)
+                exchange = self.exchange = Http1Exchange(self, head, self.context)
                 if exchange.has_body:
-                    self._begin_with_body(exchange, data[start:])
-                    if self._exchange is not None or self._phase != IDLE:
-                        return
-                    data, start = self._tail, 0
-                    self._tail = b""
+                    self._put_back(data, start)
+                    data, start = b"", 0
+                    self._begin_with_body(exchange)
+                    if self._phase == IDLE:
+                        data, self._tail = self._tail, b""
                 else:
                     wait = self.begin(exchange)
-                    if wait is not None:
-                        self._wait(wait, self._begun)
-                    elif exchange.sink is not None:
+                    if wait is not None and wait is not DONE:
+                        self._wait(exchange, wait, self._begun)
+                    elif exchange.sink is not None and exchange is self.exchange:
                         exchange.sink.finish()
-                    if self._exchange is not None:  # the answer is still to come
-                        if start < len(data):
-                            self._keep(data[start:])
-                        return
-                if start == len(data):
-                    if self._eof and self._phase == IDLE:
-                        self._close()
-                    return
                 if self._phase != IDLE:
-                    if self._phase == DETACHED:
-                        self.wire.consumer.data_received(data[start:])
+                    self._stop(data, start)
+                    return
+                if start == len(data):
+                    if self._eof:
+                        self._close()
                     return
                 if self.wire.transport.is_closing():  # the write has failed; connection_lost is to come
                     return
                 burst -= 1
                 if not burst:
-                    self._tail = data[start:]
-                    self._resume_soon()
+                    self._phase = BETWEEN
+                    self._persist = True
+                    self._stop(data, start)
                     return
         except RemoteProtocolError as error:
-            self.refuse(error)
-        except Exception:
+            self.refuse(error, exchange)
+            self._stop(data, start)
+        except (Exception, asyncio.CancelledError):
             # Border: an application that fails to begin must not break the transport.
             app_log.error("Uncaught exception while beginning a request", exc_info=True)
-            self.fail()
+            self.fail(exchange)
+            self._stop(data, start)
         finally:
             self._processing = False
 
-    def _await_head(self, data: bytes) -> None:
+    def _stop(self, data: bytes | bytearray, start: int) -> None:
+        """Keep the rest of what was being processed for when its time comes, if it does."""
+        phase = self._phase
+        if phase in (BODY, ANSWER, BETWEEN):
+            if start < len(data):
+                self._put_back(data, start)
+            if phase == BETWEEN:
+                self._next()
+            self._hold_back()
+        elif phase == DETACHED and start < len(data):
+            self.wire.consumer.data_received(bytes(data[start:]))
+
+    def _await_head(self, data: bytes | bytearray, start: int) -> None:
         """Keep an incomplete head, and set its deadline from its first byte on."""
         if self._eof:
             self._close()
             return
-        self._tail = data
-        self._seen = len(data)
+        self._put_back(data, start)
+        self._seen = len(self._tail)
         if self._phase != HEAD:
             self._phase = HEAD
-            self.deadline = self.sweeper.refresh() + (self.limits.header_timeout or inf)
+            self._set_deadline(self.sweeper.refresh() + (self.limits.header_timeout or inf))
 
-    def _begun(self) -> None:
+    def _begun(self, exchange: Http1Exchange) -> None:
         """What the application wanted to wait for is over; the request has no body."""
-        exchange = self._exchange
-        if exchange is not None and exchange.sink is not None:
+        if exchange.sink is not None:
             exchange.sink.finish()
-
-    def _resume_soon(self) -> None:
-        if self._resume_handle is None:
-            self._resume_handle = self.wire.loop.call_soon(self._resume)
-
-    def _resume(self) -> None:
-        """Go on with what was kept, after an answer that took longer than its request's turn."""
-        self._resume_handle = None
-        if self.wire.closing:
-            return
-        if self._exchange is None and self._tail:
-            data, self._tail = self._tail, b""
-            self._process(data)
-        if len(self._tail) <= self.limits.read_ahead and self._waiting is None:
-            self.wire.resume_reading()
 
     # Bodies in.
 
-    def _begin_with_body(self, exchange: Http1Exchange, rest: bytes) -> None:
-        """Begin an exchange whose request announced a body; ``rest`` is what arrived behind the head."""
-        head = exchange.head
-        self._tail = rest
-        self._max_body_size = self.limits.max_body_size
-        self._body_timeout = self.limits.body_timeout
-        self._body_size = self._body_wire_size = 0
-        self._inflate = self.server.inflate(exchange) if self.server.decompress_request else None
-        self._decoder = Chunked() if head.chunked else Length(head.content_length or 0)
+    def _begin_with_body(self, exchange: Http1Exchange) -> None:
+        """Begin an exchange whose request announced a body; what arrived behind the head is kept."""
+        inflate = inflate_of(exchange) if self.server.decompress_request else None
+        self._body = RequestBody(exchange, self.limits, inflate)
         wait = self.begin(exchange)
-        if wait is not None:
-            self._wait(wait, self._start_body)
-        else:
-            self._start_body()
+        if wait is not None and wait is not DONE:
+            self._wait(exchange, wait, self._start_body)
+        elif exchange is self.exchange:
+            self._start_body(exchange)
 
-    def _start_body(self) -> None:
+    def _start_body(self, exchange: Http1Exchange) -> None:
         """Read the body of the request now, if it is wanted."""
-        exchange = self._exchange
-        if exchange is None or self._decoder is None:
-            return
+        body = self._body
+        assert body is not None
         head = exchange.head
-        if head.content_length is not None and head.content_length > self._max_body_size:
-            self.refuse(RemoteProtocolError("the body is too large", 413))
-            return
-        if head.expect_continue and not exchange.begun and not self._tail:
+        if (head.content_length or 0) > body.max_size and not exchange.complete:
+            raise RemoteProtocolError("the body is too large", 413)
+        if head.expect_continue and not (exchange.begun or self._tail or body.done):
             self.wire.write(CONTINUE)
         self._phase = BODY
-        self._body_start = self.sweeper.refresh()
-        self._set_body_deadline(self._body_start)
+        body.begin(self.sweeper.refresh())
+        self._continue_body(exchange)
+
+    def _continue_body(self, exchange: Http1Exchange) -> None:
+        """Whoever takes the body is ready for more."""
+        assert self._body is not None
+        self._set_deadline(self._body.deadline())
         rest, self._tail = self._tail, b""
-        # An empty piece too: it ends a body of length 0.
         self._body_received(rest)
 
-    def _set_body_deadline(self, now: float) -> None:
-        limits = self.limits
-        end = self._body_start + self._body_timeout if self._body_timeout else inf
-        slow = max(self._body_start + limits.body_grace, now + limits.body_grace / 4)
-        self.deadline = min(end, slow if limits.min_body_rate else inf)
-
-    def _body_received(self, data: bytes) -> None:
-        """Feed the body's decoder, and hand on what comes out, until a consumer asks to wait."""
-        decoder = self._decoder
-        exchange = self._exchange
-        assert decoder is not None
+    def _body_received(self, data: bytes | bytearray) -> None:
+        """Have the body take what it can of ``data``."""
+        body = self._body
+        exchange = self.exchange
+        assert body is not None
         assert exchange is not None
-        start = 0
-        window = self.limits.chunk_size if self._inflate is None else INFLATE_WINDOW
-        self._body_wire_size += len(data)
         try:
-            while not decoder.done:
-                if len(data) - start > window:
-                    piece, used = decoder.receive(data[start : start + window], 0)
-                    start += used
-                else:
-                    piece, start = decoder.receive(data, start)
-                if piece and not self._hand_on(exchange, piece):
-                    self._tail = data[start:] + self._tail
-                    return
-                if start >= len(data):
-                    break
-            if decoder.done:
-                self._end_body(exchange, data[start:])
+            wait, used = body.receive(data)
+            if self._phase != BODY:  # answered in between, and the connection is not to go on
+                return
+            if wait is not None:
+                self._put_back(data, used)
+                body.pause(self.sweeper.refresh())
+                self._wait(exchange, wait, self._continue_body)
+            elif body.done:
+                self._end_body(exchange, body, data, used)
         except RemoteProtocolError as error:
-            self.refuse(error)
-        except Exception:
+            self.refuse(error, exchange)
+        except (Exception, asyncio.CancelledError):
             # Border: a consumer that fails must not break the transport.
             app_log.error("Uncaught exception while reading a body", exc_info=True)
-            self.fail()
+            self.fail(exchange)
 
-    def _hand_on(self, exchange: Http1Exchange, piece: bytes) -> bool:
-        """Give a piece of the body to its sink; False where the sink wants to be waited for."""
-        if self._inflate is not None:
-            piece = self._inflate.receive(piece)
-        self._body_size += len(piece)
-        if self._body_size > self._max_body_size and not exchange.complete:
-            raise RemoteProtocolError("the body is too large", 413)
-        if exchange.sink is None or not piece:
-            return True
-        wait = exchange.sink.data_received(piece)
-        if wait is None:
-            return True
-        self._body_paused_at = self.sweeper.refresh()
-        self._wait(wait, self._continue_body)
-        return False
-
-    def _continue_body(self) -> None:
-        """The consumer of a body is ready for more."""
-        if self._decoder is None:
-            return
-        now = self.sweeper.refresh()
-        self._body_start += now - self._body_paused_at
-        self._set_body_deadline(now)
-        rest, self._tail = self._tail, b""
-        self._body_received(rest)
-
-    def _end_body(self, exchange: Http1Exchange, rest: bytes) -> None:
-        """The body is complete; ``rest`` belongs to the next request."""
-        decoder, self._decoder = self._decoder, None
-        exchange.body_done = True
-        self.deadline = inf
+    def _end_body(
+        self, exchange: Http1Exchange, body: RequestBody, data: bytes | bytearray, start: int
+    ) -> None:
+        """The body is complete; what is left of ``data`` belongs to the next request."""
+        self._body = None
+        self._put_back(data, start)
+        if not self._processing:
+            self._hold_back()
         self._phase = ANSWER
-        if rest:
-            self._keep(rest)
-        if self._inflate is not None:
-            inflate, self._inflate = self._inflate, None
-            inflate.finish()
-        if isinstance(decoder, Chunked) and decoder.trailers:
-            exchange.take_trailers(decoder.trailers)
+        self._set_deadline(inf)
+        exchange.body_done = True
+        body.end()
+        if body.trailers:
+            exchange.take_trailers(body.trailers)
         if exchange.complete:  # answered before its body was there
-            self._exchange = None
-            self._next(exchange)
+            self._over(exchange)
         elif exchange.sink is not None:
             exchange.sink.finish()
 
     # Waiting for the application.
 
-    def _wait(self, awaitable: Awaitable[Any], then: Callable[[], None]) -> None:
+    def _wait(
+        self, exchange: Http1Exchange, awaitable: Awaitable[Any], then: Callable[[Http1Exchange], None]
+    ) -> None:
         """Stop reading until ``awaitable`` is done, then go on with ``then``."""
-        self.deadline = inf
-        self.wire.pause_reading()
-        waiting = self._waiting = asyncio.ensure_future(awaitable)
-        waiting.add_done_callback(lambda future: self._waited(future, then))
-
-    def _waited(self, future: "asyncio.Future[Any]", then: Callable[[], None]) -> None:
-        self._waiting = None
-        if future.cancelled():
-            self.fail()
+        waiting = asyncio.ensure_future(awaitable)
+        if exchange is self.exchange:
+            self._set_deadline(inf)
+            self._hold()
+        elif self._phase == IDLE:  # answered at once, but not done with
+            self._phase = BETWEEN
+            self._persist = True
+        elif self._phase > BETWEEN:
+            waiting.add_done_callback(_report)
             return
-        error = future.exception()
+        self._waiting = waiting
+        waiting.add_done_callback(lambda future: self._waited(exchange, future, then))
+
+    def _waited(
+        self,
+        exchange: Http1Exchange,
+        future: "asyncio.Future[Any]",
+        then: Callable[[Http1Exchange], None],
+    ) -> None:
+        self._waiting = None
+        if exchange is not self.exchange:  # answered, refused, detached or lost in between
+            _report(future)
+            if self._phase == BETWEEN:
+                self._next()
+            return
         try:
-            if isinstance(error, RemoteProtocolError):
-                self.refuse(error)
-            elif error is not None:
-                app_log.error("Uncaught exception while reading a request", exc_info=error)
-                self.fail()
-            elif not self.wire.closing:
-                self.wire.resume_reading()
-                then()
-        except Exception:
+            if self._body is not None and self._phase == BODY:
+                self._body.resume(self.sweeper.refresh())
+            future.result()
+            self._release()
+            then(exchange)
+        except RemoteProtocolError as error:
+            self.refuse(error, exchange)
+        except (Exception, asyncio.CancelledError):
             # Border: this runs as a loop callback.
             app_log.error("Uncaught exception while reading a request", exc_info=True)
-            self.fail()
+            self.fail(exchange)
 
     # The end of an exchange.
 
     def exchange_done(self, exchange: Http1Exchange) -> None:
-        """The response of the current exchange has been written."""
-        if not exchange.body_done:
-            if exchange.keep_alive:  # a short rest is read and dropped, so that the connection can be kept
-                exchange.sink = None
-            else:
-                self._exchange = None
-                self._linger()
+        """The response of an exchange has been written."""
+        if exchange is not self.exchange:
             return
-        self._exchange = None
-        if self._processing and exchange.keep_alive and not self.wire.write_paused:
-            self._phase = IDLE  # the quick way: `_process` goes on by itself
-            self.deadline = self.sweeper.now + self.server.idle_timeout
-        else:
-            self._next(exchange)
+        if exchange.body_done:
+            if self._processing and exchange.keep_alive and not self.wire.write_paused:
+                # The quick way: `_process` goes on by itself.
+                self.exchange = None
+                self._phase = IDLE
+                self.deadline = self.sweeper.now + self.server.idle_timeout
+            else:
+                self._over(exchange)
+        elif not exchange.keep_alive:
+            self.exchange = None
+            self._linger()
+        elif self.wire.write_paused:  # a short rest is read and dropped, so that the connection can be kept
+            self._watch_stall()
 
-    def _next(self, exchange: Http1Exchange) -> None:
-        """Be ready for the next request, or close."""
-        if not exchange.keep_alive:
+    def _over(self, exchange: Http1Exchange) -> None:
+        """Response and request are complete."""
+        self.exchange = None
+        self._persist = exchange.keep_alive
+        if self._processing:
+            self._phase = BETWEEN  # `_process` calls `_next` when it has kept what is left
+        else:
+            self._next()
+
+    def _next(self) -> None:
+        """Be ready for the next request as soon as application and client have kept up, or close."""
+        self._phase = BETWEEN
+        self._set_deadline(inf)
+        if not self._persist:
             if self._tail:
                 self._linger()
             else:
                 self._close()
-            return
-        self._phase = IDLE
-        if self.wire.write_paused:
+        elif self._waiting is not None:
+            pass  # `_waited` comes here again
+        elif self.wire.write_paused:
+            # Answering more would pile up in memory; `resume_writing` comes here again.
             self._watch_stall()
-        else:
-            self.deadline = self.sweeper.now + self.server.idle_timeout
-        if self._tail:
-            self._resume_soon()
+        elif self._tail:
+            if self._resume_handle is None:
+                self._resume_handle = self.wire.loop.call_soon(self._resume)
         elif self._eof:
             self._close()
+        else:
+            self._phase = IDLE
+            self.deadline = self.sweeper.now + self.server.idle_timeout
+            self._release()
 
-    def refuse(self, error: RemoteProtocolError) -> None:
+    def _resume(self) -> None:
+        """Go on with what was kept, after an answer that took longer than its request's turn."""
+        self._resume_handle = None
+        if self._phase != BETWEEN or self.wire.closing:
+            return
+        data, self._tail = self._tail, b""
+        self._process(data)
+        if self._phase <= IDLE or (len(self._tail) <= self.limits.read_ahead and self._waiting is None):
+            self._release()
+
+    def refuse(self, error: RemoteProtocolError, exchange: Http1Exchange | None) -> None:
         """Answer what the client did wrong with a short plain body, and close.
 
         Where a response has begun there is no way to say it: the connection is cut.
+
+        :param exchange: the exchange it is about; None where there is none yet.
         """
         gen_log.info("%s: refused with %d: %s", self.context, error.status, error)
-        self._end_with(error.status, str(error))
+        self._end_with(error.status, str(error), exchange)
 
-    def fail(self) -> None:
+    def fail(self, exchange: Http1Exchange | None) -> None:
         """Answer our own failure with 500, and close; the log has it already."""
-        self._end_with(500, "")
+        self._end_with(500, "", exchange)
 
-    def _end_with(self, status: int, message: str) -> None:
-        exchange, self._exchange = self._exchange, None
-        self._decoder = self._inflate = None
-        begun = False
+    def _end_with(self, status: int, message: str, exchange: Http1Exchange | None) -> None:
+        if exchange is not self.exchange:
+            # Its answer is out, or it has no connection any more: there is nothing left to say to the client.
+            if self._processing and self._phase == IDLE:
+                self._phase = BETWEEN
+                self._persist = True
+            return
+        self.exchange = None
         if exchange is not None:
-            begun = exchange.begun
+            begun, complete, head_only = exchange.begun, exchange.complete, exchange.head.method == "HEAD"
             exchange.connection_lost()
-        if begun:
-            self.wire.abort()
-            return
-        if self.wire.closing:
-            return
-        line = status_line(status, None)
-        body = f"{line.partition(' ')[2]}{': ' if message else ''}{message}\n".encode("latin-1", "replace")
-        fields = [
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Content-Length", str(len(body))),
-            ("Connection", "close"),
-        ]
-        head_only = exchange is not None and exchange.head.method == "HEAD"
-        self.wire.write(encode_head(line, fields) + (b"" if head_only else body))
+            if complete:  # only the rest of the request's body was wrong
+                self._linger()
+                return
+            if begun:
+                self.abort()
+                return
+        else:
+            head_only = False
+        self.wire.write(plain_answer(status, message, head_only))
         self._linger()
 
     # The end of the connection.
 
     def _linger(self) -> None:
         """Close so that what was written arrives: a close with unread input would reset the connection."""
-        self._decoder = None
-        self._tail = b""
         self._phase = LINGER
+        self._body = None
+        self._tail = b""
+        if self.wire.closing:
+            return
         self._linger_left = self.limits.linger_size
-        self.deadline = self.sweeper.refresh() + (self.limits.linger_timeout or 0.1)
+        self._set_deadline(self.sweeper.refresh() + (self.limits.linger_timeout or 0.1))
+        if self.wire.write_buffer_size:
+            self._watch_stall()
         self.wire.write_eof()
-        if self._waiting is None:
-            self.wire.resume_reading()
+        self._release()
 
     def _close(self) -> None:
         """Close when everything written is out; a client that does not take it meets the write deadline."""
+        if self.wire.write_buffer_size and self.wire.get_extra_info("sslcontext") is not None:
+            # From its close on, a TLS transport has half a minute for what it holds, however fast that leaves.
+            self._linger()
+            return
         self._phase = CLOSING
-        self._stall_mark = self.wire.write_buffer_size
-        self.deadline = self.sweeper.refresh() + (self.limits.write_timeout or inf)
+        self._body = None
+        self._tail = b""
+        self._set_deadline(inf)
+        self._watch_stall()
         self.wire.close()
 
     def close_when_idle(self) -> None:
         """Close now, or after the answer that is being made: the server is going away."""
-        if self._exchange is not None:
-            self._exchange.keep_alive = False
-        elif self._phase == IDLE or (self._phase == HEAD and not self._tail):
+        if self.exchange is not None:
+            self.exchange.keep_alive = False
+        elif self._phase <= BETWEEN and not self._tail:
             self._close()
 
     def abort(self) -> None:
         """Cut the connection."""
+        self._phase = CLOSING
+        self._body = None
+        self._tail = b""
+        self.deadline = inf
         self.wire.abort()
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.connection_lost()
 
     def stalled(self) -> "asyncio.Future[None]":
-        """The future of the peer taking enough of what was written; sets the deadline for that."""
-        if self._drained is None:
-            self._drained = self.wire.loop.create_future()
+        """A future of the peer taking enough of what was written; sets the deadline for that."""
+        future: asyncio.Future[None] = self.wire.loop.create_future()
+        if self.wire.closing:
+            _close_future(future)
+        elif self._waiters is None:
+            self._waiters = [future]
             self._watch_stall()
-        return self._drained
+        else:
+            self._waiters.append(future)
+        return future
 
     async def emptied(self) -> None:
-        """Wait until the kernel has everything that was written."""
-        transport = self.wire.transport
-        if self.wire.write_buffer_size:
-            transport.set_write_buffer_limits(high=0)
+        """Wait until the kernel has everything that was written.
+
+        :raises StreamClosedError: the connection is gone.
+        """
+        wire = self.wire
+        if wire.closing:
+            raise StreamClosedError()
+        if wire.write_buffer_size:
+            wire.transport.set_write_buffer_limits(high=0)
             try:
-                while self.wire.write_paused:
+                while wire.write_paused:
                     await self.stalled()
             finally:
-                transport.set_write_buffer_limits()
-
-    def _watch_stall(self) -> None:
-        self._stall_mark = self.wire.write_buffer_size
-        self.deadline = self.sweeper.refresh() + (self.limits.write_timeout or inf)
+                if not wire.closing:
+                    wire.transport.set_write_buffer_limits()
 
     def resume_writing(self) -> None:
         """The peer has taken enough (the `Consumer` interface)."""
-        if self._phase == IDLE:
-            self.deadline = self.sweeper.refresh() + self.server.idle_timeout
-        elif self._phase == BODY:
-            self._set_body_deadline(self.sweeper.refresh())
-        elif self._phase == ANSWER:
-            self.deadline = inf
-        drained, self._drained = self._drained, None
-        if drained is not None and not drained.done():
-            drained.set_result(None)
+        if self._stall_due != inf and self._phase < LINGER:
+            self._stall_due = inf
+            self.deadline = self._due
+        waiters, self._waiters = self._waiters, None
+        for future in waiters or ():
+            if not future.done():
+                future.set_result(None)
+        if self._phase == BETWEEN:
+            self._next()
 
     def eof_received(self) -> bool:
         """The client has closed its side (the `Consumer` interface)."""
-        exchange = self._exchange
-        if exchange is None or self._phase == LINGER:
-            return False
-        if not exchange.body_done and not exchange.complete:
-            gen_log.info("%s: closed before the end of the request's body", self.context)
+        exchange = self.exchange
+        # Under TLS there is no half-closed connection.
+        keep_open = self.wire.get_extra_info("sslcontext") is None
+        if exchange is None:
+            self._eof = keep_open and self._phase == BETWEEN and self._persist and bool(self._tail)
+            return self._eof
+        if not exchange.body_done:
+            if not exchange.complete:
+                gen_log.info("%s: closed before the end of the request's body", self.context)
             return False
         # It may have left, or only have nothing more to ask: tell the handler, and answer if it still does.
         self._eof = True
-        if not self._tail:
+        if not self._tail and self._waiting is None:
             exchange.keep_alive = False
             exchange.client_gone()
-        return self.wire.get_extra_info("sslcontext") is None
+        return keep_open
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The wire is gone (the `Consumer` interface)."""
         self.sweeper.unwatch(self)
-        self.server.connection_closed(self)
-        self._decoder = self._inflate = None
+        self._phase = CLOSING
+        self._body = None
         self._tail = b""
-        exchange, self._exchange = self._exchange, None
-        drained, self._drained = self._drained, None
+        exchange, self.exchange = self.exchange, None
         if self._resume_handle is not None:
             self._resume_handle.cancel()
-        if drained is not None and not drained.done():
-            drained.set_exception(StreamClosedError())
-            drained.exception()  # whoever does not wait for it need not be told
+        waiters, self._waiters = self._waiters, None
+        for future in waiters or ():
+            if not future.done():
+                _close_future(future)
         if exchange is not None:
             exchange.connection_lost()
+        self.server.connection_closed(self)
 
     def detach(self) -> IOStream:
         """Give the wire away, with what has arrived behind the request."""
         self.sweeper.unwatch(self)
-        self.server.connection_closed(self)
-        self._exchange = None
+        self.exchange = None
+        self._body = None
         self._phase = DETACHED
-        rest, self._tail = self._tail, b""
-        self.wire.resume_reading()
-        return IOStream.from_wire(self.wire, rest)
+        rest, self._tail = bytes(self._tail), b""
+        self._release()
+        waiters, self._waiters = self._waiters, None
+        for future in waiters or ():
+            if not future.done():
+                future.set_result(None)
+        stream = IOStream.from_wire(self.wire, rest)
+        self.server.connection_closed(self)
+        return stream
 
     # Deadlines.
 
+    def _set_deadline(self, due: float) -> None:
+        """Set the deadline of the phase; one for a stalled write stands beside it."""
+        self._due = due
+        self.deadline = min(due, self._stall_due)
+
+    def _watch_stall(self) -> None:
+        """Have the client take something of what was written within the time for that."""
+        if self._stall_due == inf:
+            self._due = self.deadline
+        self._stall_mark = self.wire.taken()
+        self._stall_due = self.sweeper.refresh() + (self.limits.write_timeout or inf)
+        self.deadline = min(self._due, self._stall_due)
+
     def deadline_passed(self, now: float) -> None:
         """The sweep has found `deadline` in the past."""
-        if self._phase == CLOSING or self.wire.write_paused:
-            left = self.wire.write_buffer_size
-            if left < self._stall_mark:
+        if self._stall_due != inf:
+            if now >= self._stall_due:
+                if self.wire.taken() == self._stall_mark:
+                    gen_log.info("%s: cut, since it takes no more of the answer", self.context)
+                    self.abort()
+                    return
                 self._watch_stall()
+            if now < self._due:
                 return
-            gen_log.info("%s: cut, since it takes no more of the answer", self.context)
-            self.wire.abort()
-        elif self._phase == LINGER:
-            self.wire.abort()
-        elif self._phase == IDLE or (self._phase == HEAD and not self._tail):
+        phase = self._phase
+        if phase == LINGER:
+            if self.wire.write_buffer_size:  # its answer is not out yet
+                self._set_deadline(now + (self.limits.linger_timeout or 0.1))
+            else:
+                self._close()
+        elif phase == IDLE or (phase == HEAD and not self._tail):
             self._close()
-        elif self._phase == HEAD:
-            self.refuse(RemoteProtocolError("the request did not come in time", 408))
-        elif self._phase == BODY:
-            self._body_deadline_passed(now)
+        elif phase == HEAD:
+            self.refuse(RemoteProtocolError("the request did not come in time", 408), None)
+        elif phase == BODY and self._body is not None and self._waiting is None:
+            if self._body.is_late(now):
+                self.refuse(RemoteProtocolError("the body did not come in time", 408), self.exchange)
+            else:
+                self._set_deadline(self._body.deadline())
         else:
-            self.deadline = inf
-
-    def _body_deadline_passed(self, now: float) -> None:
-        elapsed = now - self._body_start
-        too_slow = self.limits.min_body_rate and self._body_wire_size < self.limits.min_body_rate * elapsed
-        if too_slow or (self._body_timeout and elapsed >= self._body_timeout):
-            self.refuse(RemoteProtocolError("the body did not come in time", 408))
-        else:
-            self._set_body_deadline(now)
+            self._set_deadline(inf)
 
     # What an exchange may ask.
 
     def set_max_body_size(self, size: int) -> None:
-        self._max_body_size = size
+        if self._body is not None:
+            self._body.max_size = size
 
     def set_body_timeout(self, timeout: float) -> None:
-        self._body_timeout = timeout
-        if self._phase == BODY:
-            self._set_body_deadline(self.sweeper.refresh())
+        body = self._body
+        if body is not None:
+            body.set_timeout(timeout, self.sweeper.refresh())
+            if self._phase == BODY and self._waiting is None:
+                self._set_deadline(body.deadline())
 
     def body_is_short(self) -> bool:
         """Whether the rest of the request's body is small enough to be read and dropped after the answer."""
-        decoder = self._decoder
-        exchange = self._exchange
-        if exchange is None or (exchange.head.expect_continue and self._phase != BODY):
+        exchange = self.exchange
+        if exchange is None or self._body is None:
             return False
-        return isinstance(decoder, Length) and decoder.remaining <= self.limits.linger_size
+        if exchange.head.expect_continue and self._phase != BODY:
+            return False  # nobody can tell whether the client will send it
+        return self._body.is_short(self.limits.linger_size)
+
+
+def _close_future(future: "asyncio.Future[None]") -> None:
+    future.set_exception(StreamClosedError())
+    future.exception()  # whoever does not wait for it need not be told
+
+
+def _report(future: "asyncio.Future[Any]") -> None:
+    """Log the failure of something nobody waits for any more; a client that left is none."""
+    if not future.cancelled():
+        error = future.exception()
+        if error is not None and not isinstance(error, (StreamClosedError, RemoteProtocolError)):
+            app_log.error("Uncaught exception while reading a request", exc_info=error)

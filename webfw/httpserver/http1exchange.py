@@ -1,14 +1,17 @@
 """One exchange on an HTTP/1 connection: how a response is framed and put on the wire (RFC 9112 sections 6 and 7)."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable
+from time import time
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from webfw.httpserver.exchange import DONE, BodySink, Exchange
 from webfw.httpserver.sendfile import send_file
-from webfw.httputil import HTTPHeaders, HTTPOutputError, HTTPServerRequest
+from webfw.httputil import HTTPHeaders, HTTPOutputError, HTTPServerRequest, format_timestamp
 from webfw.iostream import IOStream, StreamClosedError
 from webfw.log import app_log
+from webfw.sansio.errors import LocalProtocolError
 from webfw.sansio.http1 import RequestHead, encode_chunk, encode_head, encode_last_chunk, status_line
 
 if TYPE_CHECKING:
@@ -17,10 +20,27 @@ if TYPE_CHECKING:
     from webfw.httpserver.http1 import ServerConnection
     from webfw.httpserver.peer import RequestContext
 
-__all__ = ["Http1Exchange"]
+__all__ = ["Http1Exchange", "plain_answer"]
 
 #: Bodies up to this size are joined to their head, so that both leave in one write.
 JOIN_SIZE = 64 * 1024
+
+
+def plain_answer(status: int, message: str, head_only: bool = False) -> bytes:
+    """A whole response that says what went wrong, for the end of a connection.
+
+    :param message: more than the reason phrase; may be empty.
+    :param head_only: without the body, as HEAD has it.
+    """
+    line = status_line(status, None)
+    body = f"{line.partition(' ')[2]}{': ' if message else ''}{message}\n".encode("latin-1", "replace")
+    fields = [
+        ("Date", format_timestamp(time())),
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Connection", "close"),
+    ]
+    return encode_head(line, fields) + (b"" if head_only else body)
 
 
 class Http1Exchange(Exchange):
@@ -66,31 +86,45 @@ class Http1Exchange(Exchange):
             request.context = context = conn.server.behind_proxy(context, request)
         self.context = context
         self.request: HTTPServerRequest | None = request
+        self._trailers: tuple[tuple[str, str], ...] = ()
 
     # The answer, whole.
 
     def respond(self, status: int, reason: str, headers: HTTPHeaders, body: bytes) -> None:
         if self.begun:
             raise HTTPOutputError("the response has begun already")
+        conn = self._conn
+        if conn.exchange is not self:  # the client has gone, or been refused: nobody is there to be answered
+            self.begun = self.complete = True
+            self.status = status
+            return
         if not self.body_done and self.keep_alive:
-            self.keep_alive = self._conn.body_is_short()
+            self.keep_alive = conn.body_is_short()
         if self.keep_alive and self.head.minor and "Connection" not in headers:
             data = encode_head(status_line(status, reason), headers.fields())
         else:
             data = encode_head(status_line(status, reason), self._with_connection(headers))
         self.begun = self.complete = True
         self.status = status
-        wire = self._conn.wire
         if not body or self.head.method == "HEAD":
-            wire.write(data)
+            conn.wire.write(data)
         else:
             self.bytes_sent = len(body)
             if len(body) <= JOIN_SIZE:
-                wire.write(data + body)
+                conn.wire.write(data + body)
             else:
-                wire.write(data)
-                wire.write(body)
+                self._write_large(data, body)
         self._done()
+
+    def _write_large(self, data: bytes, body: bytes) -> None:
+        wire = self._conn.wire
+        wire.write(data)
+        if wire.get_extra_info("sslcontext") is None:
+            wire.write(body)
+            return
+        # A TLS transport passes a single write on whole, and says no more how much of it is still to leave.
+        for begin in range(0, len(body), JOIN_SIZE):
+            wire.write(body[begin : begin + JOIN_SIZE])
 
     def _with_connection(self, headers: HTTPHeaders) -> list[tuple[str, str]]:
         """The fields to send, with the ``Connection`` this answer needs (RFC 9112 section 9.3)."""
@@ -108,7 +142,9 @@ class Http1Exchange(Exchange):
         return fields
 
     def _done(self) -> None:
+        # Each of them may refer back to this exchange.
         self.request = None
+        self.sink = None
         self._close_callback = None
         self._conn.exchange_done(self)
 
@@ -123,6 +159,10 @@ class Http1Exchange(Exchange):
             return DONE  # type: ignore[return-value]
         if self.begun:
             raise HTTPOutputError("the response has begun already")
+        if self._conn.exchange is not self:
+            self.begun = True
+            self.status = status
+            return self._nobody_there()
         if not self.body_done and self.keep_alive:
             self.keep_alive = self._conn.body_is_short()
         bodiless = self.head.method == "HEAD" or status in (204, 304) or status == 101
@@ -136,13 +176,14 @@ class Http1Exchange(Exchange):
         fields = self._with_connection(headers)
         if "Transfer-Encoding" in headers:  # framing is ours
             fields = [pair for pair in fields if pair[0] != "Transfer-Encoding"]
+        if length is not None and status in (101, 204):  # RFC 9110 section 8.6: MUST NOT be sent
+            fields = [pair for pair in fields if pair[0] != "Content-Length"]
         if self._chunked:
             fields.append(("Transfer-Encoding", "chunked"))
             self._chunked = not bodiless
         data = encode_head(status_line(status, reason), fields)
         self.begun = True
         self.status = status
-        self._trailers: list[tuple[str, str]] = []
         if chunk and self.head.method != "HEAD":
             data += self._frame(chunk)
         return self._send(data)
@@ -160,21 +201,26 @@ class Http1Exchange(Exchange):
     def _send(self, data: bytes) -> "Future[None]":
         conn = self._conn
         wire = conn.wire
-        if wire.closing or wire.transport.is_closing():
-            gone = asyncio.get_running_loop().create_future()
-            gone.set_exception(StreamClosedError())
-            gone.exception()  # whoever does not wait for it need not be told
-            return gone
+        if conn.exchange is not self or wire.closing or wire.transport.is_closing():
+            return self._nobody_there()
         wire.write(data)
         if wire.write_paused:
             return conn.stalled()
         return DONE  # type: ignore[return-value]
+
+    def _nobody_there(self) -> "Future[None]":
+        gone = asyncio.get_running_loop().create_future()
+        gone.set_exception(StreamClosedError())
+        gone.exception()  # whoever does not wait for it need not be told
+        return gone
 
     def write(self, chunk: bytes) -> "Future[None]":
         if not self.begun or self.complete:
             raise HTTPOutputError("write between write_headers and finish only")
         if not chunk or self.head.method == "HEAD":
             return DONE  # type: ignore[return-value]
+        if self._conn.exchange is not self:
+            return self._nobody_there()
         return self._send(self._frame(bytes(chunk)))
 
     def finish(self) -> None:
@@ -182,23 +228,32 @@ class Http1Exchange(Exchange):
             return
         if not self.begun:
             raise HTTPOutputError("finish before write_headers")
-        if self._left and not self._conn.wire.closing:
+        conn = self._conn
+        if conn.exchange is not self:
+            self.complete = True
+            return
+        if self._left and not conn.wire.closing:
             self.abort_response()
             raise HTTPOutputError(f"{self._left} bytes less were written than Content-Length announced")
-        self.complete = True
         if self._chunked:
-            self._conn.wire.write(encode_last_chunk(self._trailers))
+            try:
+                end = encode_last_chunk(self._trailers)
+            except LocalProtocolError:
+                self.abort_response()
+                raise
+            conn.wire.write(end)
+        self.complete = True
         self._done()
 
     def set_trailers(self, trailers: Iterable[tuple[str, str]]) -> None:
-        self._trailers = list(trailers)
+        self._trailers = tuple(trailers)
 
     def send_informational(self, status: int, headers: HTTPHeaders) -> None:
         if not 100 <= status < 200 or status == 101:
             raise HTTPOutputError(f"{status} is no interim status")
         if self.begun:
             raise HTTPOutputError("the response has begun already")
-        if self.head.minor:
+        if self.head.minor and self._conn.exchange is self:
             self._conn.wire.write(encode_head(status_line(status, None), headers.fields()))
 
     async def sendfile(self, file: BinaryIO, offset: int, count: int) -> None:
@@ -206,10 +261,17 @@ class Http1Exchange(Exchange):
             raise HTTPOutputError("sendfile between write_headers and finish only")
         if self.head.method == "HEAD":
             return
+        if self._conn.exchange is not self:
+            raise StreamClosedError()
         if self._chunked:
             raise HTTPOutputError("sendfile needs a Content-Length")
         self._frame_count(count)
-        await send_file(self._conn, file, offset, count)
+        try:
+            await send_file(self._conn, file, offset, count)
+        except BaseException:
+            # Also when cancelled: the bytes are counted as sent, and the client must not take what comes next for them.
+            self.abort_response()
+            raise
 
     def _frame_count(self, count: int) -> None:
         if self._left is not None:
@@ -221,7 +283,8 @@ class Http1Exchange(Exchange):
 
     def abort_response(self) -> None:
         self.complete = True
-        self._conn.abort()
+        if self._conn.exchange is self:
+            self._conn.abort()
 
     # The request.
 
@@ -255,12 +318,16 @@ class Http1Exchange(Exchange):
         self.request = None
 
     def set_max_body_size(self, max_body_size: int) -> None:
-        if self.has_body:
+        if self._conn.exchange is self:
             self._conn.set_max_body_size(max_body_size)
 
     def set_body_timeout(self, timeout: float) -> None:
-        if self.has_body:
+        if self._conn.exchange is self:
             self._conn.set_body_timeout(timeout)
+
+    @property
+    def server_connection(self) -> object:
+        return self._conn
 
     @property
     def stream(self) -> Any:
@@ -271,7 +338,13 @@ class Http1Exchange(Exchange):
         return self._conn.wire.get_extra_info(name, default)
 
     def detach(self) -> IOStream:
+        current = self._conn.exchange is self
         self.complete = self.begun = True
         self.request = None
+        self.sink = None
         self._close_callback = None
-        return self._conn.detach()
+        if current:
+            return self._conn.detach()
+        stream = IOStream(socket.socket())
+        stream.close()
+        return stream

@@ -29,9 +29,10 @@ class Limits:
     idle_timeout: float = 75.0
     #: For a whole request body; off by default, since `min_body_rate` holds for any size.
     body_timeout: float = 0.0
-    #: Bytes a second that a body must bring on average, once `body_grace` is over; then 408.  0 switches it off.
+    #: Bytes a second that a body must bring, on average over every `body_grace` seconds; else 408.  0 switches it off.
+    #: What arrived earlier does not count: a client cannot rest on a fast beginning.
     min_body_rate: int = 240
-    #: How long a body may be slower than `min_body_rate` at its start.
+    #: How long a body may be slower than `min_body_rate`; more than 0.
     body_grace: float = 20.0
     #: How long a client may take no byte of an answer that waits for it; then the connection is cut.
     write_timeout: float = 60.0
@@ -41,6 +42,12 @@ class Limits:
     linger_timeout: float = 2.0
     #: How many bytes are dropped in that way at most, and how many of an unwanted body to keep the connection.
     linger_size: int = 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if name != "head" and not value >= (name in ("chunk_size", "body_grace")):
+                raise ValueError(f"{name} must not be {value!r}")
 
     def shortest(self) -> float:
         """The shortest deadline that is on: how often the sweep must look."""

@@ -9,7 +9,6 @@ from typing import Any
 from webfw.httpserver.adapters import begin_with_callback, begin_with_delegate
 from webfw.httpserver.exchange import Begin
 from webfw.httpserver.http1 import ServerConnection
-from webfw.httpserver.http1exchange import Http1Exchange
 from webfw.httpserver.limits import Limits
 from webfw.httpserver.peer import RequestContext, behind_proxy, context_of
 from webfw.httputil import (
@@ -21,15 +20,12 @@ from webfw.httputil import (
 from webfw.ioloop import deadlines
 from webfw.iostream import IOStream
 from webfw.iostream.wire import Wire
-from webfw.sansio.decompress import Decoder, decoder_for
+from webfw.log import app_log
 from webfw.sansio.http1 import HeadLimits
 from webfw.tcpserver import TCPServer
 from webfw.util import Configurable
 
 __all__ = ["HTTPServer"]
-
-#: Content codings of a request body that ``decompress_request`` undoes.
-_REQUEST_CODINGS = ("gzip", "x-gzip", "deflate")
 
 
 class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
@@ -52,7 +48,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     :param idle_connection_timeout: seconds a connection may be idle between requests, 75 by default (Tornado: 3600).
     :param body_timeout: seconds a whole body may take; none by default, since ``min_body_rate`` holds for any size.
     :param header_timeout: seconds a request's head may take from accept or its first byte on, 10 by default.
-    :param min_body_rate: bytes a second a body must bring on average after ``body_grace`` seconds.
+    :param min_body_rate: bytes a second a body must bring, on average over every ``body_grace`` seconds.
     :param write_timeout: seconds a client may take no byte of a waiting response.
     :param tls_handshake_timeout: seconds a TLS handshake may take.
     :param limits: all of the above limits as one `Limits`, in place of the single ones.
@@ -91,7 +87,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         if limits is None:
             head = {"max_header_size": max_header_size} if max_header_size else {}
             given = {
-                "chunk_size": chunk_size,
+                "chunk_size": chunk_size or None,
                 "max_body_size": max_body_size if max_body_size is not None else max_buffer_size,
                 "idle_timeout": idle_connection_timeout,
                 "body_timeout": body_timeout,
@@ -123,6 +119,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             max_buffer_size=max_buffer_size,
             read_chunk_size=chunk_size,
         )
+        # A day is as good as none; asyncio has no way to say none.
+        self.tls_handshake_timeout = limits.tls_handshake_timeout or 86400.0
 
     @classmethod
     def configurable_base(cls) -> type[Configurable]:
@@ -167,8 +165,12 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         return conn
 
     def handle_stream(self, stream: IOStream, address: Any) -> Awaitable[None] | None:
-        """Serve HTTP on a stream that somebody else accepted."""
+        """Serve HTTP on a stream that somebody else accepted.
+
+        :raises StreamClosedError: the stream is closed.
+        """
         wire, rest = stream.detach_wire()
+        wire.transport.set_write_buffer_limits()  # a stream has others
         conn = self._serve(wire)
         if rest:
             conn.data_received(rest)
@@ -179,6 +181,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self._connections.discard(conn)
         if self._empty is not None and not self._connections:
             self._empty.set()
+        try:
+            self.on_close(conn)
+        except Exception:
+            # Border: a hook of the application must not break the transport.
+            app_log.error("Uncaught exception in on_close", exc_info=True)
 
     def behind_proxy(self, context: RequestContext, request: HTTPServerRequest) -> RequestContext:
         """The client of one request by what the proxy in front says (``xheaders``)."""
@@ -187,31 +194,16 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         request.protocol = seen.protocol
         return seen
 
-    def inflate(self, exchange: Http1Exchange) -> Decoder | None:
-        """The decoder for the request's body, where it came compressed and ``decompress_request`` is on."""
-        request = exchange.request
-        assert request is not None
-        coding = request.headers.get("Content-Encoding", "").strip().lower()
-        if coding not in _REQUEST_CODINGS:
-            return None
-        del request.headers["Content-Encoding"]
-        request.headers["X-Consumed-Content-Encoding"] = coding
-        return decoder_for(coding, self.limits.max_body_size)
-
     # The end.
 
     async def close_all_connections(self) -> None:
-        """Close every connection: idle ones at once, others when their response is out."""
-        self._say_goodbye()
-        if self._connections:
-            self._empty = asyncio.Event()
-            await self._empty.wait()
-            self._empty = None
+        """Close every connection now, whatever is being answered on it, and wait until all are gone.
 
-    def _say_goodbye(self) -> None:
-        self.keep_alive = False
+        For tests and after `stop`; `drain` is the way that lets requests end.
+        """
         for conn in list(self._connections):
-            conn.close_when_idle()
+            conn.abort()
+        await self._all_gone()
 
     async def drain(self, timeout: float = 30.0) -> int:
         """Stop accepting, let running requests end, then close everything.
@@ -220,15 +212,23 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         :returns: how many connections had to be cut.
         """
         self.stop()
-        self._say_goodbye()
+        self.keep_alive = False
+        for conn in list(self._connections):
+            conn.close_when_idle()
         try:
-            await asyncio.wait_for(self.close_all_connections(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._all_gone()
         except TimeoutError:
             pass
-        cut = list(self._connections)
-        for conn in cut:
-            conn.abort()
-        return len(cut)
+        cut = len(self._connections)
+        await self.close_all_connections()
+        return cut
+
+    async def _all_gone(self) -> None:
+        while self._connections:
+            if self._empty is None or self._empty.is_set():
+                self._empty = asyncio.Event()
+            await self._empty.wait()
 
     # Tornado's seam.
 
@@ -239,4 +239,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         raise NotImplementedError("request_callback is a function; it has no start_request")
 
     def on_close(self, server_conn: object) -> None:
-        """A connection has ended."""
+        """A connection has ended, or is the server's no longer; override it to see every one end.
+
+        A delegate that is the ``request_callback`` hears of those that it has taken requests from.
+        """
+        if getattr(server_conn, "asked", False) and isinstance(
+            self.request_callback, HTTPServerConnectionDelegate
+        ):
+            self.request_callback.on_close(server_conn)
