@@ -9,6 +9,7 @@ import pytest
 from webfw.httpserver import HTTPServer
 from webfw.httputil import HTTPHeaders
 from webfw.ioloop import deadlines
+from webfw.netutil import bind_sockets
 from webfw.testing.fakes import FakeClock, FakeWire
 from webfw.web import Application, RequestHandler
 
@@ -60,7 +61,9 @@ class Site:
         self.wire.feed(data)
         return await self.settle()
 
-    async def ask(self, path: str = "/", method: str = "GET", body: bytes | None = None, **fields: str) -> Answer:
+    async def ask(
+        self, path: str = "/", method: str = "GET", body: bytes | None = None, **fields: str
+    ) -> Answer:
         """Send a request, whole."""
         return Answer(await self.send(request(path, method, body, **fields)))
 
@@ -89,7 +92,12 @@ class Sites:
         self._made: list[Site] = []
 
     def __call__(
-        self, handler: Any = None, *, server: dict[str, Any] | None = None, **settings: Any
+        self,
+        handler: Any = None,
+        *,
+        server: dict[str, Any] | None = None,
+        capacity: int | None = None,
+        **settings: Any,
     ) -> Site:
         """A site with a handler at every path, or with a list of routes, or with any application."""
         application = handler
@@ -98,7 +106,7 @@ class Sites:
         if isinstance(handler, list):
             settings.setdefault("log_function", _no_log)
             application = Application(handler, **settings)
-        self._made.append(Site(application, **(server or {})))
+        self._made.append(Site(application, capacity=capacity, **(server or {})))
         return self._made[-1]
 
     def end(self) -> None:
@@ -117,3 +125,48 @@ def site() -> Iterator[Sites]:
     sites = Sites()
     yield sites
     sites.end()
+
+
+class Real:
+    """A server on a real socket of this machine."""
+
+    def __init__(self) -> None:
+        self._servers: list[HTTPServer] = []
+
+    async def __call__(self, application: Any, **server: Any) -> "Client":
+        """Serve an application; a client that is connected to it."""
+        http = HTTPServer(application, **server)
+        sockets = bind_sockets(0, "127.0.0.1")
+        http.add_sockets(sockets)
+        self._servers.append(http)
+        return Client(*await asyncio.open_connection("127.0.0.1", sockets[0].getsockname()[1]))
+
+    def end(self) -> None:
+        for server in self._servers:
+            server.stop()
+
+
+class Client:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def ask(
+        self, path: str = "/", method: str = "GET", body: bytes | None = None, **fields: str
+    ) -> Answer:
+        """Send a request and read its answer, which has a Content-Length."""
+        self.writer.write(request(path, method, body, **fields))
+        answer = Answer(await self.reader.readuntil(b"\r\n\r\n"))
+        answer.body = await self.reader.readexactly(int(answer.headers["Content-Length"]))
+        return answer
+
+    async def close(self) -> None:
+        self.writer.close()
+        await self.writer.wait_closed()
+
+
+@pytest.fixture
+def real() -> Iterator[Real]:
+    """``await real(application)`` serves it on a real socket and gives a client that is connected."""
+    servers = Real()
+    yield servers
+    servers.end()

@@ -7,7 +7,9 @@ from webfw.web import Application, HTTPError, RequestHandler
 
 
 def make(kind: type[RequestHandler], **kwargs: Any) -> RequestHandler:
-    return kind(Application(), HTTPServerRequest(start_line=RequestStartLine("GET", "/", "HTTP/1.0")), **kwargs)
+    return kind(
+        Application(), HTTPServerRequest(start_line=RequestStartLine("GET", "/", "HTTP/1.0")), **kwargs
+    )
 
 
 def test_it_begins_with_what_the_route_gives() -> None:

@@ -217,6 +217,8 @@ class Output(HandlerState):
         :returns: an awaitable, done when the client has taken enough for more to be written.
         :raises StreamClosedError: from the awaitable, when the client is gone.
         """
+        if self._finished:
+            return DONE
         body = b"".join(self._write_buffer)
         self._write_buffer = []
         connection = self.request.connection
