@@ -750,3 +750,166 @@ LOGGED_DEFECTS = [
         re.compile("400"),
     ),
 ]
+
+
+@dataclass(frozen=True)
+class Library:
+    """A class of differences of the library: the calls, and patterns for what both give, as JSON."""
+
+    title: str
+    reason: str
+    calls: tuple[str, ...]
+    theirs: str
+    ours: str
+
+    def explains(self, name: str, theirs: str, ours: str) -> bool:
+        named = any(fnmatchcase(name, pattern) for pattern in self.calls)
+        return named and fnmatchcase(theirs, self.theirs) and fnmatchcase(ours, self.ours)
+
+
+def raises(*kinds: str) -> str:
+    """A pattern for an exception of that type."""
+    return '{"raises": [[]"' + kinds[0] + '"*'
+
+
+GIVES = '{"gives": *'
+
+LIBRARY = [
+    Library(
+        "a wrong argument is a ValueError, not an AssertionError",
+        "assertions disappear with python -O",
+        (
+            "reverse *",
+            "URLSpec *",
+            "rule with *",
+            "sign *",
+            "ssl_options_to_context *",
+            "stream read_bytes *",
+        ),
+        raises("AssertionError"),
+        raises("ValueError"),
+    ),
+    Library(
+        "the number of values for a pattern is checked before they are put in",
+        "so it is the same exception for every pattern",
+        ("reverse ('/((a)b)', *",),
+        raises("TypeError"),
+        raises("ValueError"),
+    ),
+    Library(
+        "an argument of a wrong type is a TypeError",
+        "it says so at once",
+        (
+            "loop wrong future",
+            "HTTPHeaders*",
+            "xhtml_escape *",
+            "linkify *",
+            "PathMatches *",
+            "application with wrong*",
+        ),
+        raises("A*Error"),
+        raises("TypeError"),
+    ),
+    Library(
+        "HTTPHeaders.add takes numbers",
+        "as set_header does",
+        ("HTTPHeaders add ('a', 3)",),
+        raises("TypeError"),
+        GIVES,
+    ),
+    Library(
+        "the reason of a status line without one is empty, not None",
+        "RFC 9112 4: status-line = HTTP-version SP status-code SP [ reason-phrase ]",
+        ("parse_response_start_line 'HTTP/1.1 200 '",),
+        '{"gives": [[]"HTTP/1.1", 200, null]}',
+        '{"gives": [[]"HTTP/1.1", 200, ""]}',
+    ),
+    Library(
+        "linkify leaves a scheme without a host alone",
+        "there is nothing to link to",
+        ("linkify 'http:// www.*",),
+        GIVES,
+        GIVES,
+    ),
+    Library(
+        "a pattern with a percent sign can be reversed",
+        "the sign stands for itself",
+        ("reverse ('/%20/(.[*])', 'x')",),
+        raises("ValueError"),
+        '{"gives": "/%20/x"}',
+    ),
+    Library(
+        "a template that names another one without a loader is a ParseError",
+        "it names the file and the line",
+        ("template \"{% include 'none' %}\"",),
+        raises("AssertionError"),
+        raises("ParseError"),
+    ),
+    Library(
+        "a raw tag without an expression is a ParseError",
+        "it names the file and the line",
+        ("template '{% raw %}'",),
+        raises("SyntaxError"),
+        raises("ParseError"),
+    ),
+    Library(
+        "is_valid_ip knows four numbers and zones, and nothing shorter",
+        "RFC 3986 3.2.2: IPv4address; RFC 4007 11: zone",
+        ("is_valid_ip '1.2.3'", "is_valid_ip '::1%lo'"),
+        GIVES,
+        GIVES,
+    ),
+    Library(
+        "run_sync takes a function that gives a value",
+        "there is no harm in it",
+        ("run_sync value",),
+        raises("BadYieldError"),
+        '{"gives": 3}',
+    ),
+    Library(
+        "a full read buffer ends every read with StreamClosedError",
+        "its real_error is the StreamBufferFullError; there it depends on when the data came",
+        ("stream buffer too small*",),
+        raises("StreamBufferFullError"),
+        raises("StreamClosedError"),
+    ),
+    Library(
+        "reading a negative number of bytes is a ValueError",
+        "there it reads nothing",
+        ("stream read_bytes negative",),
+        GIVES,
+        raises("ValueError"),
+    ),
+    Library(
+        "writing None to a stream is a TypeError",
+        "only bytes can be written",
+        ("stream write none",),
+        GIVES,
+        raises("TypeError"),
+    ),
+    Library(
+        "read_until_close of a stream that this side has closed gives what there is",
+        "as it does where the other side closed it; there that is an error when nothing is left",
+        ("stream after close",),
+        GIVES,
+        GIVES,
+    ),
+    Library(
+        "a close callback set after the end is called",
+        "nobody waits for what has happened already",
+        ("stream close callback after",),
+        raises("TimeoutError"),
+        '{"gives": "called"}',
+    ),
+]
+
+#: As `DEFECTS`.
+LIBRARY_DEFECTS = [
+    Library(
+        "debug does not set autoreload",
+        "Application.__init__: once there is an autoreload",
+        ("application attributes",),
+        GIVES,
+        GIVES,
+    ),
+]
