@@ -1,7 +1,9 @@
 """An application on a fake wire: requests in, answers out, and time that passes when told."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+import gc
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,7 +141,7 @@ class Real:
         sockets = bind_sockets(0, "127.0.0.1")
         http.add_sockets(sockets)
         self._servers.append(http)
-        return Client(*await asyncio.open_connection("127.0.0.1", sockets[0].getsockname()[1]))
+        return Client(http, *await asyncio.open_connection("127.0.0.1", sockets[0].getsockname()[1]))
 
     def end(self) -> None:
         for server in self._servers:
@@ -147,8 +149,10 @@ class Real:
 
 
 class Client:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
+    def __init__(
+        self, server: HTTPServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.server, self.reader, self.writer = server, reader, writer
 
     async def ask(
         self, path: str = "/", method: str = "GET", body: bytes | None = None, **fields: str
@@ -162,6 +166,8 @@ class Client:
     async def close(self) -> None:
         self.writer.close()
         await self.writer.wait_closed()
+        self.server.stop()
+        await self.server.close_all_connections()
 
 
 @pytest.fixture
@@ -170,3 +176,36 @@ def real() -> Iterator[Real]:
     servers = Real()
     yield servers
     servers.end()
+
+
+@pytest.fixture
+def no_cycles(site: Sites, tmp_path: Path) -> Callable[..., Awaitable[None]]:
+    """``await no_cycles(handler, path=..., ...)`` fails if requests to a handler leave reference cycles behind."""
+    (tmp_path / "page.html").write_text("{% for i in range(3) %}{{ i }}{{ request.path }}{% end %}")
+    settings = {"template_path": str(tmp_path), "compress_response": True, "seen": []}
+
+    async def check(kind: Any, **asked: Any) -> None:
+        await site(kind, **settings).ask(**asked)
+        gc.collect()
+        gc.collect()  # the templates of the applications that went with the first
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for _ in range(5):
+                one = site(kind, **settings)
+                await one.ask(**asked)
+                one.wire.lose()
+                await one.settle()
+            gc.collect()
+            ours = [thing for thing in gc.garbage if _is_ours(type(thing))]
+        finally:
+            gc.set_debug(0)
+            gc.enable()
+            gc.garbage.clear()
+        assert [type(thing).__name__ for thing in ours] == []
+
+    return check
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.startswith(("webfw", "tests")) or issubclass(kind, RequestHandler)

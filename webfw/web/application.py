@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from contextvars import Context, copy_context
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +18,8 @@ from webfw.routing import (
     ReversibleRuleRouter,
     Rule,
 )
-from webfw.web.execution import HandlerDelegate, answer, replay
+from webfw.web.delegate import HandlerDelegate, replay
+from webfw.web.execution import answer
 from webfw.web.handler import RequestHandler
 from webfw.web.simple import ErrorHandler
 from webfw.web.static import StaticFileHandler
@@ -75,6 +77,8 @@ class Application(ReversibleRouter):
             self.transforms.append(compression)
         self.default_host = default_host
         self._own_delegates = type(self).get_handler_delegate is not Application.get_handler_delegate
+        #: What requests find set in their contexts; None while no server has the application.
+        self._context: Context | None = None
         self.settings: dict[str, Any] = settings
         self.ui_modules: dict[str, type[UIModule]] = dict(BUILTIN_MODULES)
         self.ui_methods: dict[str, Any] = {}
@@ -160,6 +164,7 @@ class Application(ReversibleRouter):
     @property
     def begin(self) -> Begin | None:
         """How a server hands exchanges over; None where a subclass replaces a part of Tornado's seam, used then."""
+        self._context = copy_context()
         kind = type(self)
         if kind.find_handler is Application.find_handler and kind.start_request is Application.start_request:
             return self._begin

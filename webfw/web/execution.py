@@ -1,4 +1,4 @@
-"""How a handler runs: from a routed request to its verb's end; nothing that knows bytes may enter.
+"""How a handler runs: from a routed request to its verb's end; how its body arrives may not enter.
 
 The plain path is a handler whose ``prepare`` and verb return None: it runs in the callback that read the request,
 without a Task.  Whatever returns an awaitable goes on as a Task in the same context.  Every request has a context of
@@ -13,18 +13,11 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from webfw.httpserver.exchange import DONE
-from webfw.httputil import (
-    HTTPHeaders,
-    HTTPMessageDelegate,
-    HTTPServerRequest,
-    RequestStartLine,
-    ResponseStartLine,
-)
+from webfw.httputil import HTTPServerRequest
 from webfw.ioloop import deadlines
 from webfw.ioloop.start import start
 from webfw.log import app_log, gen_log
 from webfw.web.errors import HTTPError
-from webfw.web.simple import ErrorHandler
 from webfw.web.uploads import BodyCollector
 from webfw.web.verbs import Verbs
 
@@ -32,7 +25,7 @@ if TYPE_CHECKING:
     from webfw.web.application import Application
     from webfw.web.handler import RequestHandler
 
-__all__ = ["BodyGate", "HandlerDelegate", "Running", "answer", "replay", "run", "run_all"]
+__all__ = ["BodyGate", "Running", "answer", "run", "run_all"]
 
 #: Verbs as their methods are named; others are lower-cased when met.
 _VERBS = {verb: verb.lower() for verb in ("GET", "HEAD", "POST", "DELETE", "PATCH", "PUT", "OPTIONS")}
@@ -41,7 +34,7 @@ _VERBS = {verb: verb.lower() for verb in ("GET", "HEAD", "POST", "DELETE", "PATC
 CLIENT_CLOSED_REQUEST = 499
 
 #: Tasks of handlers that have begun: the loop itself keeps only weak references.
-_running: set["asyncio.Task[Any]"] = set()
+kept_tasks: set["asyncio.Task[Any]"] = set()
 
 
 def run(handler: "RequestHandler") -> Coroutine[Any, Any, None] | None:
@@ -52,7 +45,7 @@ def run(handler: "RequestHandler") -> Coroutine[Any, Any, None] | None:
     try:
         name = begin(handler)
         prepared = handler.prepare()
-        if prepared is not None:
+        if prepared is not None and prepared is not DONE:
             return _after_prepare(handler, prepared, name)
         if handler._finished:
             return None
@@ -182,8 +175,14 @@ def failed(handler: "RequestHandler", error: BaseException) -> None:
         # Border: an error page that fails must not break the transport.
         app_log.error("Exception in exception handler", exc_info=True)
         give_up(handler)
-    if handler._gate is not None and handler._finished:
-        handler._gate.end()
+    if handler._gate is not None:
+        if handler._finished:
+            handler._gate.end()
+        return
+    # What holds the exception, such as a log, holds the request too, but need not hold its file.
+    body = getattr(handler.request, "_body_source", None)
+    if handler._finished and isinstance(body, BodyCollector):
+        body.close()
 
 
 def cancelled(handler: "RequestHandler", error: asyncio.CancelledError) -> bool:
@@ -283,8 +282,8 @@ class Running:
         task = self._task = start(loop, coroutine, self.context)
         if task.done():
             return task
-        _running.add(task)
-        task.add_done_callback(_running.discard)
+        kept_tasks.add(task)
+        task.add_done_callback(kept_tasks.discard)
         timeout = handler.request_timeout
         if timeout is None:
             timeout = handler.application.settings.get("request_timeout")
@@ -363,162 +362,13 @@ class Running:
             self._reading = None
 
 
-class HandlerDelegate(HTTPMessageDelegate):
-    """One request on its way to a `RequestHandler`: its body collected or streamed, then the handler run."""
+def new_context(application: "Application") -> Context:
+    """A context for one request: what was set before the application was given to a server, and nothing else.
 
-    __slots__ = (
-        "_collector",
-        "_running",
-        "application",
-        "handler_class",
-        "handler_kwargs",
-        "path_args",
-        "path_kwargs",
-        "request",
-        "stream_request_body",
-    )
-
-    def __init__(
-        self,
-        application: "Application",
-        request: HTTPServerRequest,
-        handler_class: "type[RequestHandler]",
-        handler_kwargs: dict[str, Any] | None,
-        path_args: Sequence[bytes | None],
-        path_kwargs: Mapping[str, bytes | None],
-    ) -> None:
-        self.application = application
-        #: None once the handler has it, so that no reference cycle stays behind: the connection holds this object.
-        self.request: HTTPServerRequest | None = request
-        self.handler_class = handler_class
-        self.handler_kwargs = handler_kwargs or {}
-        self.path_args = path_args
-        self.path_kwargs = path_kwargs
-        self.stream_request_body = handler_class._stream_request_body
-        self._collector: BodyCollector | None = None
-        self._running: Running | None = None
-
-    @property
-    def handler(self) -> "RequestHandler | None":
-        """The handler, while it takes its body as it comes."""
-        return None if self._running is None else self._running.handler
-
-    # The body's way in (`BodySink`).
-
-    def headers_received(
-        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
-    ) -> Awaitable[None] | None:
-        return self.wants_body()
-
-    def wants_body(self) -> Awaitable[None] | None:
-        """Be ready for the body; where the handler streams it, run its ``prepare`` first."""
-        request = self.request
-        assert request is not None
-        limit = self.handler_class.max_body_size
-        if limit is not None:
-            request.connection.set_max_body_size(limit)
-        if self.stream_request_body:
-            return self._start_streaming(request).wanted
-        if self.handler_class is ErrorHandler:  # no body changes its answer
-            self.execute()
-        else:
-            self._collector = BodyCollector()
-        return None
-
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        if self._collector is not None:
-            self._collector.add(chunk)
-        elif self._running is not None:
-            return self._running.take(chunk)
-        return None
-
-    def finish(self) -> None:
-        if self._running is not None:
-            gate = self._running.handler._gate
-            assert gate is not None
-            gate.end()
-        request = self.request
-        if request is None:
-            return
-        collector, self._collector = self._collector, None
-        if collector is not None:
-            collector.finish(request)
-        try:
-            request._parse_body()
-        except Exception:
-            if collector is not None:
-                collector.close()
-            raise
-        self.execute()
-
-    def on_connection_close(self) -> None:
-        self.request = None
-        if self._collector is not None:
-            self._collector.close()
-            self._collector = None
-        if self._running is not None:
-            self._running.client_left()
-
-    # The handler.
-
-    def execute(self) -> "asyncio.Task[None] | None":
-        """Make the handler and run it; the Task of what could not run at once."""
-        request, self.request = self.request, None
-        assert request is not None
-        return answer(
-            self.application,
-            request,
-            self.handler_class,
-            self.handler_kwargs,
-            self.path_args,
-            self.path_kwargs,
-        )
-
-    def _start_streaming(self, request: HTTPServerRequest) -> BodyGate:
-        """Make a handler that takes its body as it comes, and run its ``prepare``."""
-        self.request = None
-        context = copy_context()
-        handler = context.run(make, self.application, request, self.handler_class, self.handler_kwargs)
-        gate = handler._gate = BodyGate(asyncio.get_running_loop())
-        self._running = Running(handler, context)
-        if self.handler_class._execute is not Verbs._execute:  # somebody watches requests: go that way
-            coroutine = context.run(_replaced, handler, self.path_args, self.path_kwargs)
-        else:
-            coroutine = run_all(handler, self.path_args, self.path_kwargs)
-        self._running.start(coroutine).add_done_callback(lambda _: self._stop_streaming(gate))
-        return gate
-
-    def _stop_streaming(self, gate: BodyGate) -> None:
-        """The handler is done; whatever is left of the body is nobody's."""
-        self._running = None
-        gate.open()
-        gate.end()
-
-
-def replay(delegate: HTTPMessageDelegate, request: HTTPServerRequest) -> "asyncio.Task[None]":
-    """Give a request whose body is there already to a delegate, part by part, as a Task."""
-    loop = asyncio.get_running_loop()
-    task = start(loop, _replay(delegate, request), copy_context())
-    _running.add(task)
-    task.add_done_callback(_running.discard)
-    return task
-
-
-async def _replay(delegate: HTTPMessageDelegate, request: HTTPServerRequest) -> None:
-    try:
-        line = RequestStartLine(request.method, request.uri, request.version)
-        wait = delegate.headers_received(line, request.headers)
-        if wait is not None:
-            await wait
-        if request.body:
-            wait = delegate.data_received(request.body)
-            if wait is not None:
-                await wait
-        delegate.finish()
-    except Exception:
-        # Border: nobody awaits this task, so what it raises is told here.
-        app_log.error("Uncaught exception while handing on a request", exc_info=True)
-        request.connection.abort_response()
+    The one that is current may be a copy of that of the request before, whose end had the connection read on.
+    """
+    context = application._context
+    return copy_context() if context is None else context.copy()
 
 
 def answer(
@@ -533,7 +383,8 @@ def answer(
 
     :returns: the Task of what could not run at once.
     """
-    context = copy_context()
+    base = application._context  # as in `new_context`, but without its call
+    context = copy_context() if base is None else base.copy()
     rest = context.run(
         _make_and_run, application, request, handler_class, handler_kwargs, path_args, path_kwargs
     )
@@ -553,7 +404,7 @@ def _make_and_run(
 ) -> "tuple[RequestHandler, Coroutine[Any, Any, None]] | None":
     handler = make(application, request, handler_class, handler_kwargs)
     if handler_class._execute is not Verbs._execute:  # somebody watches requests: go that way
-        return handler, _replaced(handler, path_args, path_kwargs)
+        return handler, replaced(handler, path_args, path_kwargs)
     if path_args or path_kwargs:
         try:
             decode_path(handler, path_args, path_kwargs)
@@ -565,7 +416,7 @@ def _make_and_run(
     return None if coroutine is None else (handler, coroutine)
 
 
-def _replaced(
+def replaced(
     handler: "RequestHandler", path_args: Sequence[bytes | None], path_kwargs: Mapping[str, bytes | None]
 ) -> Coroutine[Any, Any, None]:
     """Run a handler by an ``_execute`` that is not our own, whatever that returns."""
