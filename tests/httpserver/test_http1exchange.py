@@ -1,13 +1,14 @@
 """How responses are framed on the wire."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from webfw.httpserver import DONE, Exchange
-from webfw.httputil import HTTPHeaders, HTTPOutputError, ResponseStartLine
+from webfw.httpserver.http1exchange import plain_answer
+from webfw.httputil import HTTPHeaders, HTTPInputError, HTTPOutputError, ResponseStartLine
+from webfw.iostream import StreamClosedError
 from webfw.sansio.errors import LocalProtocolError
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -220,8 +221,6 @@ async def test_writing_waits_for_a_slow_client(talk: Any) -> None:
 
 
 async def test_writing_to_a_lost_client_raises_when_awaited(talk: Any) -> None:
-    from webfw.iostream import StreamClosedError
-
     exchanges: list[Exchange] = []
     t = serve(talk, GET, exchanges.append)
     exchange = exchanges[0]
@@ -233,30 +232,12 @@ async def test_writing_to_a_lost_client_raises_when_awaited(talk: Any) -> None:
 
 
 async def test_a_stalled_write_fails_when_the_client_is_lost(talk: Any) -> None:
-    from webfw.iostream import StreamClosedError
-
     exchanges: list[Exchange] = []
     t = serve(talk, GET, exchanges.append, wire={"capacity": 10})
     future = exchanges[0].write_headers(line(), HTTPHeaders(), b"x" * 50)
     t.wire.lose()
     with pytest.raises(StreamClosedError):
         await future
-
-
-async def test_done_behaves_like_a_future() -> None:
-    assert await DONE is None  # type: ignore[func-returns-value]
-    assert await asyncio.wait_for(DONE, 1) is None
-    assert await asyncio.gather(DONE, DONE) == [None, None]
-    assert DONE.done()
-    assert not DONE.cancelled()
-    assert not DONE.cancel()
-    assert DONE.result() is DONE.exception() is None
-    called: list[Any] = []
-    DONE.add_done_callback(called.append)
-    assert not called
-    await asyncio.sleep(0)
-    assert called == [DONE]
-    assert DONE.remove_done_callback(called.append) == 0
 
 
 def test_the_exchange_lets_go_of_its_request(talk: Any) -> None:
@@ -282,3 +263,127 @@ def test_facts_of_the_connection(talk: Any) -> None:
         exchange.respond(*Exchange.start_line(200, "OK")[1:], HTTPHeaders({"Content-Length": "0"}), b"")  # type: ignore[arg-type]
 
     assert serve(talk, GET, act).wire.sent.startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("status", [101, 204])
+def test_no_content_length_where_there_can_be_no_content(talk: Any, status: int) -> None:
+    """RFC 9110 section 8.6: MUST NOT."""
+    t = serve(talk, GET, lambda exchange: stream(exchange, status=status, headers={"Content-Length": "0"}))
+    assert t.wire.sent == b"HTTP/1.1 %d OK\r\n\r\n" % status
+
+
+def test_a_304_may_say_how_long_the_content_would_be(talk: Any) -> None:
+    t = serve(talk, GET, lambda exchange: stream(exchange, status=304, headers={"Content-Length": "9"}))
+    assert t.wire.sent == b"HTTP/1.1 304 OK\r\nContent-Length: 9\r\n\r\n"
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "Bad\nName"])
+def test_trailers_that_must_not_be_cut_the_connection(talk: Any, name: str) -> None:
+    """They are found when the body has left, so the client can only be told by an answer that does not end."""
+
+    def act(exchange: Exchange) -> None:
+        exchange.write_headers(line(), HTTPHeaders(), b"x")
+        exchange.set_trailers([(name, "1")])
+        with pytest.raises(LocalProtocolError):
+            exchange.finish()
+        exchange.finish()  # is over now
+
+    t = serve(talk, GET, act)
+    assert t.wire.sent.endswith(b"1\r\nx\r\n")
+    assert t.wire.aborted
+
+
+def test_trailers_may_be_set_before_the_head(talk: Any) -> None:
+    def act(exchange: Exchange) -> None:
+        exchange.set_trailers(iter([("Digest", "abc")]))
+        exchange.write_headers(line(), HTTPHeaders(), b"x")
+        exchange.finish()
+
+    assert serve(talk, GET, act).wire.sent.endswith(b"0\r\nDigest: abc\r\n\r\n")
+
+
+def test_a_large_body_over_tls_leaves_in_pieces(talk: Any) -> None:
+    """A TLS transport does not tell how much of a single write is still to leave."""
+    body = bytes(range(256)) * 1000
+    headers = HTTPHeaders({"Content-Length": str(len(body))})
+    t = serve(talk, GET, lambda e: e.respond(200, "OK", headers, body), wire={"extra": {"sslcontext": 1}})
+    assert t.wire.sent.endswith(body)
+    assert max(map(len, t.wire.writes)) == 65536
+
+
+def test_an_exchange_is_over_when_it_is_aborted(talk: Any) -> None:
+    called: list[Any] = []
+
+    def act(exchange: Exchange) -> None:
+        exchange.set_close_callback(lambda: called.append(1))
+        exchange.abort_response()
+        exchange.respond(200, "OK", HTTPHeaders({"Content-Length": "0"}), b"")
+        with pytest.raises(HTTPOutputError):
+            exchange.write(b"x")
+
+    t = serve(talk, GET + GET, act)
+    assert t.wire.aborted
+    assert t.wire.sent == b""
+    t.wire.lose()
+    assert called == []  # who cuts need not be told
+
+
+def test_a_close_callback_may_be_taken_back(talk: Any) -> None:
+    called: list[Any] = []
+
+    def act(exchange: Exchange) -> None:
+        exchange.set_close_callback(lambda: called.append(1))
+        exchange.set_close_callback(None)
+
+    serve(talk, GET, act).wire.lose()
+    assert called == []
+
+
+def test_the_connection_stands_for_itself(talk: Any) -> None:
+    seen: list[object] = []
+
+    def act(exchange: Exchange) -> None:
+        seen.append(exchange.server_connection)
+        stream(exchange)
+
+    t = serve(talk, GET + GET, act)
+    assert seen == [t.conn, t.conn]
+
+
+async def test_sendfile_has_its_order_too(talk: Any) -> None:
+    exchanges: list[Exchange] = []
+    for request, headers, message in (
+        (GET, None, "between write_headers and finish"),
+        (GET, {}, "needs a Content-Length"),
+        (GET, {"Content-Length": "5"}, "more was written"),
+    ):
+        serve(talk, request, exchanges.append)
+        exchange = exchanges.pop()
+        if headers is not None:
+            exchange.write_headers(line(), HTTPHeaders(headers))
+        with pytest.raises(HTTPOutputError, match=message):
+            await exchange.sendfile(None, 0, 6)  # type: ignore[arg-type]
+    t = serve(talk, HEAD, exchanges.append)
+    exchange = exchanges.pop()
+    exchange.write_headers(line(), HTTPHeaders({"Content-Length": "5"}))
+    await exchange.sendfile(None, 0, 5)  # type: ignore[arg-type]
+    exchange.finish()
+    assert t.wire.sent.endswith(b"\r\n\r\n")
+    assert not t.wire.closing
+
+
+def test_plain_answers() -> None:
+    answer = plain_answer(404, "wh\u20act")
+    assert answer.startswith(b"HTTP/1.1 404 Not Found\r\nDate: ")
+    assert b"\r\nConnection: close\r\n\r\n404 Not Found: wh\xe2\x82\xact\n" in answer
+    assert plain_answer(500, "", head_only=True).endswith(b"Content-Length: 26\r\nConnection: close\r\n\r\n")
+
+
+@pytest.mark.parametrize("request_", [GET, HEAD])
+def test_an_error_that_is_answered_by_the_server_has_no_body_for_head(talk: Any, request_: bytes) -> None:
+    def act(exchange: Exchange) -> None:
+        raise HTTPInputError("no")
+
+    t = serve(talk, request_, act)
+    assert t.wire.sent.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert t.wire.sent.endswith(b"\r\n\r\n" if request_ is HEAD else b"400 Bad Request: no\n")

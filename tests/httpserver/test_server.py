@@ -78,9 +78,27 @@ async def test_listen_and_close_all_connections() -> None:
     writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     await reader.readuntil(b"GET / ")
     server.stop()
-    await server.close_all_connections()
+    # Together, as a second signal may have it.
+    await asyncio.gather(server.close_all_connections(), server.drain(), server.close_all_connections())
     assert await reader.read() == b""
     writer.close()
+
+
+async def test_close_all_connections_does_not_wait_for_handlers() -> None:
+    """As in Tornado, where tests end with it; `drain` is the way that waits."""
+    held: list[HTTPServerRequest] = []
+    server = HTTPServer(held.append)
+    port = start(server)
+    talk = asyncio.ensure_future(converse(port, get()))
+    while not held:
+        await asyncio.sleep(0.001)
+    server.stop()
+    await server.close_all_connections()
+    try:
+        assert await talk == b""
+    except ConnectionError:
+        pass
+    hello(held[0])  # to nobody
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +136,57 @@ async def test_tls_options_may_be_a_dict(authority: trustme.CA, tmp_path: Path) 
         old.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises((ssl.SSLError, ConnectionError)):
         await converse(port, get(), ssl=old, server_hostname="localhost")
+    await server.drain(1)
+
+
+async def test_a_tls_handshake_has_its_time(authority: trustme.CA) -> None:
+    theirs, _ = contexts(authority)
+    server = HTTPServer(hello, ssl_options=theirs, tls_handshake_timeout=0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", start(server))
+    writer.write(b"\x16")
+    assert await reader.read() == b""
+    writer.close()
+    assert HTTPServer(hello).tls_handshake_timeout == 10
+    assert HTTPServer(hello, tls_handshake_timeout=0).tls_handshake_timeout >= 86400
+    await server.drain(1)
+
+
+@pytest.mark.parametrize("stops", [False, True])
+async def test_a_slow_reader_over_tls(authority: trustme.CA, stops: bool) -> None:
+    """The transport passes all it has on to another and calls that done: only TCP knows whether it is taken."""
+    theirs, ours = contexts(authority)
+    body = bytes(range(256)) * 40_000
+
+    def large(request: HTTPServerRequest) -> None:
+        headers = HTTPHeaders({"Content-Length": str(len(body))})
+        request.connection.respond(200, "OK", headers, body)
+
+    server = HTTPServer(large, ssl_options=theirs, limits=Limits(write_timeout=0.2, linger_timeout=0.1))
+    port = start(server)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    sock.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(sock, ("127.0.0.1", port))
+    reader, writer = await asyncio.open_connection(
+        sock=sock, ssl=ours, server_hostname="localhost", limit=4096
+    )
+    writer.write(get())
+    await reader.readuntil(b"\r\n\r\n")
+    if stops:
+        while server._connections:
+            await asyncio.sleep(0.01)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await reader.readexactly(len(body))
+    else:
+        got = b""
+        ends = loop.time() + 1
+        while loop.time() < ends:  # five times the write deadline
+            got += await reader.readexactly(20_000)
+            await asyncio.sleep(0.02)
+        got += await reader.readexactly(len(body) - len(got))
+        assert got == body
+    writer.transport.abort()
     await server.drain(1)
 
 
@@ -293,7 +362,22 @@ async def test_drain_lets_requests_end_and_cuts_the_rest() -> None:
     while len(held) < 2:
         await asyncio.sleep(0.001)
     assert await server.drain(0.01) == 1
+    assert not server._connections
     assert await talk == b""
+
+
+async def test_draining_twice_at_once() -> None:
+    held: list[HTTPServerRequest] = []
+    server = HTTPServer(held.append)
+    port = start(server)
+    talk = asyncio.ensure_future(converse(port, b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n"))
+    while not held:
+        await asyncio.sleep(0.001)
+    both = asyncio.gather(server.drain(5), server.drain(5))
+    await asyncio.sleep(0)
+    hello(held[0])
+    assert await both == [0, 0]
+    assert (await talk).endswith(b"GET /1 ")
 
 
 async def test_a_large_body_goes_both_ways() -> None:
@@ -366,8 +450,11 @@ def test_limits_from_keywords() -> None:
     assert HTTPServer(hello, max_buffer_size=7).limits.max_body_size == 7
     assert HTTPServer(hello, limits=Limits(header_timeout=3)).limits.header_timeout == 3
     assert HTTPServer(hello).limits.max_body_size == 100 * 1024 * 1024
+    assert HTTPServer(hello, chunk_size=0).limits.chunk_size == 64 * 1024  # as in Tornado
     with pytest.raises(TypeError):
         HTTPServer(hello, no_such_setting=1)
+    with pytest.raises(ValueError, match="write_timeout"):
+        HTTPServer(hello, write_timeout=-1)
 
 
 @pytest.mark.parametrize("name", ["header_timeout", "idle_timeout"])

@@ -33,7 +33,7 @@ def plain_answer(status: int, message: str, head_only: bool = False) -> bytes:
     :param head_only: without the body, as HEAD has it.
     """
     line = status_line(status, None)
-    body = f"{line.partition(' ')[2]}{': ' if message else ''}{message}\n".encode("latin-1", "replace")
+    body = f"{line.partition(' ')[2]}{': ' if message else ''}{message}\n".encode("utf-8", "replace")
     fields = [
         ("Date", format_timestamp(time())),
         ("Content-Type", "text/plain; charset=utf-8"),
