@@ -80,7 +80,7 @@ class Wire(asyncio.BufferedProtocol):
     replayed.
     """
 
-    __slots__ = ("_buffer", "_connected", "closing", "consumer", "loop", "transport", "write", "write_paused")
+    __slots__ = ("_buffer", "_connected", "closing", "consumer", "eof", "loop", "transport", "write", "write_paused")
 
     transport: asyncio.Transport
     #: Send bytes, at once if the kernel takes them; the transport's own method, so that a write costs one call.
@@ -90,6 +90,7 @@ class Wire(asyncio.BufferedProtocol):
         self.loop = loop
         self.consumer: Consumer = _NOBODY
         self.closing = False
+        self.eof = False
         self.write_paused = False
         self.write = _discard
         self._connected: Callable[[Wire], None] | None = connected
@@ -158,8 +159,12 @@ class Wire(asyncio.BufferedProtocol):
         return self.transport.get_extra_info("socket")
 
     def closed(self) -> bool:
-        """Whether the connection is gone or going."""
-        return self.closing
+        """Whether the connection is gone or going, or the peer has closed its side.
+
+        The last cannot be told from a peer that is gone: a program that asks in ``on_connection_close``, or when it
+        wakes up after that, must not go on waiting.
+        """
+        return self.closing or self.eof
 
     # What asyncio calls.
 
@@ -177,6 +182,7 @@ class Wire(asyncio.BufferedProtocol):
         self.consumer.data_received(bytes(self._buffer[:nbytes]))
 
     def eof_received(self) -> bool:
+        self.eof = True
         if self.consumer.eof_received():
             return True
         # The transport closes itself now, when its buffer is out.

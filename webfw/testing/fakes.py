@@ -38,6 +38,7 @@ class FakeWire:
         self.loop = loop
         self.consumer: Consumer | None = None
         self.closing = False
+        self.eof = False
         self.aborted = False
         self.lost = False
         self.reading = True
@@ -71,6 +72,7 @@ class FakeWire:
     def feed_eof(self) -> None:
         """Let the peer close its sending side."""
         assert self.consumer is not None
+        self.eof = True
         if not self.closing and not self.consumer.eof_received():
             self.close()
 
@@ -111,7 +113,7 @@ class FakeWire:
         self.closing = self.aborted = True
 
     def closed(self) -> bool:
-        return self.closing
+        return self.closing or self.eof
 
     def is_closing(self) -> bool:
         return self.closing
