@@ -1235,3 +1235,125 @@ async def test_an_idle_connection_is_small() -> None:
     for wire in wires:
         wire.lose()
     assert (after - before) / 100 < 2000
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("first", [GET % 1, POST % 5 + b"a"])
+def test_a_client_that_has_closed_and_takes_nothing_is_cut(talk: Any, first: bytes, tls: bool) -> None:
+    """It has its answers still to get; a transport would wait for ever to be rid of them."""
+    t = serve(
+        talk,
+        lambda exchange: answer(exchange, b"x" * 100, 403, "No"),
+        wire={"capacity": 10, "extra": {"sslcontext": object() if tls else None}},
+    )
+    t.send(first)
+    t.wire.feed_eof()
+    assert t.wire.closing
+    t.pass_time(61)
+    assert t.wire.aborted
+
+
+def test_leaving_in_a_body_is_heard_at_once(talk: Any, expect_log: Any) -> None:
+    log: list[Any] = []
+    exchanges: list[Exchange] = []
+
+    def begin(exchange: Exchange) -> None:
+        exchanges.append(exchange)
+        exchange.sink = Slow(exchange, log)
+
+    t = serve(talk, begin)
+    t.send(POST % 5 + b"a")
+    with expect_log("webfw.general", "before the end", level=logging.INFO):
+        t.wire.feed_eof()
+    assert log == [b"a", "gone"]
+    answer(exchanges[0], b"late")
+    assert t.wire.take() == b""
+
+
+async def test_an_answer_that_ends_the_connection_and_an_awaitable(talk: Any, expect_log: Any) -> None:
+    """The connection does not wait for it; what it raises is not lost."""
+
+    async def later() -> None:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    def begin(exchange: Exchange) -> Awaitable[None]:
+        exchange.respond(200, "OK", HTTPHeaders({"Content-Length": "0", "Connection": "close"}), b"")
+        return later()
+
+    for data in (POST % 50_000_000, GET % 1):
+        t = serve(talk, begin)
+        with expect_log("webfw.application", "Uncaught", count=1):
+            assert t.send(data).startswith(b"HTTP/1.1 200 ")
+            await t.settle()
+        assert t.wire.closing or t.wire.eof_sent
+
+
+async def test_an_early_answer_that_is_not_taken_has_its_time_while_the_body_is_dropped(talk: Any) -> None:
+    t = serve(talk, lambda exchange: answer(exchange, b"x" * 100, 403, "No"), wire={"capacity": 10})
+    t.send(POST % 100_000 + b"ab")
+    for _ in range(59):
+        t.wire.feed(b"x" * 1000)
+        t.pass_time(1)
+        assert not t.wire.closing
+    t.wire.feed(b"x" * 1000)
+    t.pass_time(2)
+    assert t.wire.aborted
+
+
+@pytest.mark.parametrize("how", ["lost", "aborted"])
+async def test_the_rest_of_a_pipeline_is_not_begun_when_the_connection_ends(talk: Any, how: str) -> None:
+    echo = Echo()
+    t = talk(echo)
+    t.send(b"".join(GET % n for n in range(100)))
+    if how == "lost":
+        t.wire.lose()
+    else:
+        t.conn.abort()
+    await t.settle()
+    assert len(echo.bodies) == 32
+
+
+async def test_writing_and_sending_files_when_the_transport_is_closing(talk: Any) -> None:
+    """Between a failed write and the call that says so."""
+    exchanges: list[Exchange] = []
+    t = serve(talk, exchanges.append)
+    t.send(GET % 1)
+    exchange = exchanges[0]
+    exchange.write_headers(start_line(exchange), HTTPHeaders({"Content-Length": "100"}))
+    t.wire.closing = True
+    with pytest.raises(StreamClosedError):
+        await exchange.write(b"x")
+    with pytest.raises(StreamClosedError):
+        await exchange.sendfile(None, 0, 5)  # type: ignore[arg-type]
+
+
+def test_a_pipeline_whose_answers_nobody_can_get_is_left(talk: Any) -> None:
+    echo = Echo()
+    t = talk(echo)
+    write = t.wire.write
+
+    def failing(data: bytes) -> None:
+        write(data)
+        t.wire.closing = True
+
+    t.wire.write = failing
+    t.send(GET % 1 + GET % 2)
+    assert len(echo.bodies) == 1
+
+
+def test_an_abort_while_a_body_is_handed_on(talk: Any) -> None:
+    class Cutting(Slow):
+        def data_received(self, chunk: bytes) -> None:
+            super().data_received(chunk)
+            self.exchange.abort_response()
+
+    log: list[Any] = []
+
+    def begin(exchange: Exchange) -> None:
+        exchange.sink = Cutting(exchange, log)
+
+    t = serve(talk, begin)
+    assert t.send(POST % 5 + b"abcde" + GET % 1) == b""
+    assert log == [b"abcde"]
+    assert t.wire.aborted

@@ -369,9 +369,7 @@ class ServerConnection:
     # The end of an exchange.
 
     def exchange_done(self, exchange: Http1Exchange) -> None:
-        """The response of an exchange has been written."""
-        if exchange is not self.exchange:
-            return
+        """The response of the current exchange has been written."""
         if exchange.body_done:
             if self._processing and exchange.keep_alive and not self.wire.write_paused:
                 # The quick way: `_process` goes on by itself.
@@ -469,11 +467,12 @@ class ServerConnection:
 
     def _linger(self) -> None:
         """Close so that what was written arrives: a close with unread input would reset the connection."""
+        if self.wire.closing:
+            self._close()
+            return
         self._phase = LINGER
         self._body = None
         self._tail = b""
-        if self.wire.closing:
-            return
         self._linger_left = self.limits.linger_size
         self._set_deadline(self.sweeper.refresh() + (self.limits.linger_timeout or 0.1))
         if self.wire.write_buffer_size:
@@ -483,7 +482,8 @@ class ServerConnection:
 
     def _close(self) -> None:
         """Close when everything written is out; a client that does not take it meets the write deadline."""
-        if self.wire.write_buffer_size and self.wire.get_extra_info("sslcontext") is not None:
+        wire = self.wire
+        if wire.write_buffer_size and not wire.closing and wire.get_extra_info("sslcontext") is not None:
             # From its close on, a TLS transport has half a minute for what it holds, however fast that leaves.
             self._linger()
             return
@@ -492,7 +492,7 @@ class ServerConnection:
         self._tail = b""
         self._set_deadline(inf)
         self._watch_stall()
-        self.wire.close()
+        wire.close()
 
     def close_when_idle(self) -> None:
         """Close now, or after the answer that is being made: the server is going away."""
@@ -560,10 +560,15 @@ class ServerConnection:
         keep_open = self.wire.get_extra_info("sslcontext") is None
         if exchange is None:
             self._eof = keep_open and self._phase == BETWEEN and self._persist and bool(self._tail)
+            if not self._eof:
+                self._close()
             return self._eof
         if not exchange.body_done:
             if not exchange.complete:
                 gen_log.info("%s: closed before the end of the request's body", self.context)
+            self.exchange = None
+            exchange.connection_lost()
+            self._close()
             return False
         # It may have left, or only have nothing more to ask: tell the handler, and answer if it still does.
         self._eof = True
@@ -641,13 +646,11 @@ class ServerConnection:
             self._close()
         elif phase == HEAD:
             self.refuse(RemoteProtocolError("the request did not come in time", 408), None)
-        elif phase == BODY and self._body is not None and self._waiting is None:
+        elif self._body is not None:  # nothing else has a deadline
             if self._body.is_late(now):
                 self.refuse(RemoteProtocolError("the body did not come in time", 408), self.exchange)
             else:
                 self._set_deadline(self._body.deadline())
-        else:
-            self._set_deadline(inf)
 
     # What an exchange may ask.
 
@@ -664,10 +667,9 @@ class ServerConnection:
 
     def body_is_short(self) -> bool:
         """Whether the rest of the request's body is small enough to be read and dropped after the answer."""
-        exchange = self.exchange
-        if exchange is None or self._body is None:
-            return False
-        if exchange.head.expect_continue and self._phase != BODY:
+        assert self.exchange is not None
+        assert self._body is not None
+        if self.exchange.head.expect_continue and self._phase != BODY:
             return False  # nobody can tell whether the client will send it
         return self._body.is_short(self.limits.linger_size)
 

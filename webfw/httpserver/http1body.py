@@ -199,10 +199,9 @@ class RequestBody:
         if self.timeout and now >= self._begun_at + self.timeout:
             return True
         passed = now - self._window_at
-        if not self._rate or passed < self._grace:
-            return False
-        if self._window_bytes < self._rate * passed:
-            return True
-        self._window_at = now
-        self._window_bytes = 0
+        if self._rate and passed >= self._grace:
+            if self._window_bytes < self._rate * passed:
+                return True
+            self._window_at = now
+            self._window_bytes = 0
         return False
