@@ -1,7 +1,6 @@
 import asyncio
 import contextvars
 import gc
-import logging
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -706,6 +705,33 @@ async def test_a_cancelled_task_is_cancelled(site: Any) -> None:
         async def prepare(self) -> None:
             self.tasks.append(asyncio.current_task())
 
+    class EndsPrepared(Ends):
+        """Cancelled in the verb that follows a plain ``prepare``."""
+
+        def prepare(self) -> None:  # type: ignore[override]
+            """Nothing to wait for."""
+
+        async def get(self) -> None:
+            self.tasks.append(asyncio.current_task())
+            await super().get()
+
+    class EndsWatched(EndsPrepared):
+        async def _execute(self, *args: Any, **kwargs: Any) -> None:
+            self.tasks.append(asyncio.current_task())
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.told.append("cancelled")
+                raise
+
+    for kind in (EndsPrepared, EndsWatched):
+        one = site(kind)
+        await one.send(site.request())
+        Ends.tasks[-1].cancel()
+        await one.settle()
+        assert Ends.tasks[-1].cancelled()
+        assert kind.told == ["cancelled", "on_finish"]
+        assert one.wire.aborted
     for streams in (False, True):
         Ends._stream_request_body = streams
         Ends.told.clear()
@@ -932,25 +958,6 @@ class TimesOut(RequestHandler):
 )
 async def test_no_reference_cycle_stays_behind(no_cycles: Any, kind: Any, asked: dict[str, Any]) -> None:
     await no_cycles(kind, **asked)
-
-
-# --- the log ---
-
-
-@pytest.mark.parametrize(
-    ("status", "level"),
-    [(200, logging.INFO), (302, logging.INFO), (404, logging.WARNING), (500, logging.ERROR)],
-)
-async def test_the_access_log(site: Any, expect_log: Any, status: int, level: int) -> None:
-    class Says(RequestHandler):
-        def get(self) -> None:
-            self.set_status(status)
-
-    one = site(Application([("/.*", Says)]))
-    with expect_log(
-        "webfw.access", rf"^{status} GET /a\?b=c \(127\.0\.0\.1\) \d+\.\d\dms$", level=level, count=1
-    ):
-        await one.ask("/a?b=c")
 
 
 # --- on a real socket ---

@@ -88,7 +88,7 @@ async def test_headers_set_added_and_cleared(site: Any) -> None:
             lambda h: h.set_header("X-A", "1"),
             lambda h: h.set_header("x-a", "2"),
             lambda h: h.add_header("X-B", "1"),
-            lambda h: h.add_header("x-b", "2"),
+            lambda h: h.add_header("x-b", " 2 "),
             lambda h: h.set_header("X-C", "1"),
             lambda h: h.clear_header("x-c"),
             lambda h: h.clear_header("X-Never"),
@@ -400,6 +400,8 @@ async def test_trailers(site: Any, streamed: bool) -> None:
     assert answer.headers["Trailer"] == ("X-Sum" if streamed else "X-Sum, X-Late")
     assert answer.body == b"3\r\none\r\n0\r\nX-Sum: 1\r\nX-Late: 2\r\n\r\n"
     assert (await one.ask()).status == 200
+    answer = await one.ask(method="HEAD")
+    assert (answer.headers["Transfer-Encoding"], answer.body) == ("chunked", b"")
 
 
 @pytest.mark.parametrize("name", ["", "X Y", "X\r\nY", "Content-Length", "Transfer-Encoding", "host"])

@@ -118,19 +118,16 @@ class Output(HandlerState):
         text = _header_text(value)
         if name.lower() == "transfer-encoding":
             return
-        try:
-            self._headers[name] = text
-        except HTTPInputError as error:  # not the client's input here, but the program's
-            raise ValueError(str(error)) from None
+        self._headers[name] = text
 
     def add_header(self, name: str, value: Any) -> None:
         """Add a response header, beside any of that name; see `set_header`."""
-        text = _header_text(value)
+        text = _header_text(value).strip(" \t")
         if name.lower() == "transfer-encoding":
             return
         try:
             self._headers.add(name, text)
-        except HTTPInputError as error:
+        except HTTPInputError as error:  # not the client's input here, but the program's
             raise ValueError(str(error)) from None
 
     def clear_header(self, name: str) -> None:
