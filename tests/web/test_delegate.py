@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from webfw.web import Application, ErrorHandler, HTTPError, RequestHandler, stream_request_body
+from webfw.web import (
+    Application,
+    ErrorHandler,
+    HTTPError,
+    RequestHandler,
+    stream_multipart,
+    stream_request_body,
+)
 from webfw.web.uploads import BodyCollector
 
 
@@ -429,9 +436,44 @@ class StopsInBody(RequestHandler):
         raise HTTPError(400)
 
 
+@stream_multipart
+class Uploads(RequestHandler):
+    def part_data(self, part: Any, chunk: bytes) -> None:
+        part.last = chunk
+
+    def post(self) -> None:
+        self.write(self.get_body_argument("field"))
+
+
+class Files(RequestHandler):
+    def post(self) -> None:
+        self.write(self.request.files["f"][0].body[:1])
+
+
+class Quiet(Echo):
+    """Fails, and has no log hold on to the exception."""
+
+    def post(self) -> None:
+        raise ValueError
+
+    def log_exception(self, *args: Any) -> None:
+        """Say nothing."""
+
+
+PARTS = (
+    b"--b\r\nContent-Disposition: form-data; name=field\r\n\r\nvalue\r\n"
+    b"--b\r\nContent-Disposition: form-data; name=f; filename=f\r\n\r\n%s\r\n--b--\r\n"
+)
+FORM_TYPE = {"Content_Type": "multipart/form-data; boundary=b"}
+
+
 @pytest.mark.parametrize(
     ("kind", "asked"),
     [
+        (Uploads, {"method": "POST", "body": PARTS % b"file", **FORM_TYPE}),
+        (Files, {"method": "POST", "body": PARTS % b"file", **FORM_TYPE}),
+        (Files, {"method": "POST", "body": PARTS % BIG, **FORM_TYPE}),
+        (Quiet, {"method": "POST", "body": BIG}),
         (Echo, {"method": "POST", "body": b"body"}),
         (Echo, {"method": "POST", "body": b"a=b", "Content_Type": "application/x-www-form-urlencoded"}),
         (Echo, {"method": "POST", "body": BIG}),

@@ -960,6 +960,15 @@ async def test_no_reference_cycle_stays_behind(no_cycles: Any, kind: Any, asked:
     await no_cycles(kind, **asked)
 
 
+async def test_the_search_for_cycles_finds_one(no_cycles: Any) -> None:
+    class Cyclic(RequestHandler):
+        def get(self) -> None:
+            self.me = self
+
+    with pytest.raises(AssertionError, match="Left contains|RequestHead"):
+        await no_cycles(Cyclic)
+
+
 # --- on a real socket ---
 
 

@@ -170,6 +170,20 @@ async def test_a_wrapped_execute_is_called(site: Any, wrap: str, streams: bool) 
     assert told == [("before", (), {"name": "né".encode()}), "prepare", ((), {"name": "né"}), *after]
 
 
+@pytest.mark.parametrize("streams", [False, True])
+async def test_execute_wrapped_for_all_handlers(
+    site: Any, monkeypatch: pytest.MonkeyPatch, streams: bool
+) -> None:
+    """As agents do it: on the class that all handlers inherit from, some of which are there already."""
+    told: list[Any] = []
+    one = site(type("T", (Told,), {"_stream_request_body": streams, "told": told}))
+    await one.ask()
+    told.clear()
+    monkeypatch.setattr(RequestHandler, "_execute", wrapped(RequestHandler, told, "coroutine")._execute)
+    assert (await one.ask()).body == b"done"
+    assert told == [("before", (), {}), "prepare", ((), {}), ("after", 200)]
+
+
 async def test_execute_may_exchange_the_transforms(site: Any) -> None:
     from webfw.web import OutputTransform
 
