@@ -253,3 +253,32 @@ async def test_where_the_kernel_does_not_say_what_is_taken_the_buffer_does() -> 
     wire.abort()
     await consumer.until(lambda: consumer.lost)
     far.close()
+
+
+@pytest.mark.parametrize("how", ["close", "abort", "write_eof"])
+async def test_a_consumer_may_end_it_when_the_buffer_has_drained(how: str) -> None:
+    """asyncio calls that in the middle of writing, and would tell of the end twice."""
+    wire, consumer, far = await connect(keep_open=True)
+    ended: list[bool] = []
+
+    def resume() -> None:
+        if not ended:
+            ended.append(True)
+            wire.transport.set_write_buffer_limits()
+            getattr(wire, how)()
+
+    consumer.resume_writing = resume  # type: ignore[method-assign]
+    wire.transport.set_write_buffer_limits(high=0)  # so that it has drained when it is empty
+    loop = asyncio.get_running_loop()
+    wire.write(b"x" * 1_000_000)
+    left = 1_000_000
+    while left:
+        left -= len(await loop.sock_recv(far, 1 << 20))
+    assert await loop.sock_recv(far, 1) == b""
+    assert ended
+    if how == "write_eof":
+        wire.close()
+    await consumer.until(lambda: consumer.lost)
+    await asyncio.sleep(0)
+    assert consumer.lost == [None]
+    far.close()

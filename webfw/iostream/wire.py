@@ -80,7 +80,18 @@ class Wire(asyncio.BufferedProtocol):
     replayed.
     """
 
-    __slots__ = ("_buffer", "_connected", "closing", "consumer", "eof", "loop", "transport", "write", "write_paused")
+    __slots__ = (
+        "_buffer",
+        "_connected",
+        "_resuming",
+        "closing",
+        "consumer",
+        "eof",
+        "loop",
+        "transport",
+        "write",
+        "write_paused",
+    )
 
     transport: asyncio.Transport
     #: Send bytes, at once if the kernel takes them; the transport's own method, so that a write costs one call.
@@ -93,6 +104,7 @@ class Wire(asyncio.BufferedProtocol):
         self.eof = False
         self.write_paused = False
         self.write = _discard
+        self._resuming = False
         self._connected: Callable[[Wire], None] | None = connected
         self._buffer = _read_buffer(loop)
 
@@ -103,19 +115,29 @@ class Wire(asyncio.BufferedProtocol):
         if not self.closing:
             self.closing = True
             self.write = _discard
-            self.transport.close()
+            self._order(self.transport.close)
 
     def abort(self) -> None:
         """Close at once and drop what is still buffered; a TCP peer may see a reset."""
         self.closing = True
         self.write = _discard
-        self.transport.abort()
+        self._order(self.transport.abort)
 
     def write_eof(self) -> None:
         """Close our sending side once the buffer is out, where the transport can (TLS cannot)."""
         if not self.closing and self.transport.can_write_eof():
             self.write = _discard
-            self.transport.write_eof()
+            self._order(self.transport.write_eof)
+
+    def _order(self, order: Callable[[], None]) -> None:
+        """Have the transport end, but not in the middle of its saying that its buffer has drained.
+
+        asyncio's would go on with what it has been doing, and end twice.
+        """
+        if self._resuming:
+            self.loop.call_soon(order)
+        else:
+            order()
 
     def pause_reading(self) -> None:
         """Stop reading until `resume_reading`; the kernel's window then holds the peer back."""
@@ -195,7 +217,11 @@ class Wire(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self.write_paused = False
-        self.consumer.resume_writing()
+        self._resuming = True
+        try:
+            self.consumer.resume_writing()
+        finally:
+            self._resuming = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closing = True
