@@ -16,7 +16,7 @@ def test_the_defaults_keep_slow_clients_off() -> None:
     assert (limits.header_timeout, limits.idle_timeout, limits.tls_handshake_timeout) == (10, 75, 10)
     assert (limits.min_body_rate, limits.body_grace, limits.write_timeout) == (240, 20, 60)
     assert limits.body_timeout == 0
-    assert limits.head == HeadLimits()
+    assert limits.head == HeadLimits(max_target=32 * 1024)
     assert limits.shortest() == limits.linger_timeout == 2
 
 

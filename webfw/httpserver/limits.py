@@ -16,7 +16,7 @@ class Limits:
     """
 
     #: How large a request head may be, in bytes and fields.
-    head: HeadLimits = field(default_factory=HeadLimits)
+    head: HeadLimits = field(default_factory=lambda: HeadLimits(max_target=32 * 1024))
     #: The largest request body, after decoding; more is answered 413.
     max_body_size: int = 100 * 1024 * 1024
     #: The most that one call of a streaming consumer gets.

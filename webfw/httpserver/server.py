@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -21,7 +22,6 @@ from webfw.ioloop import deadlines
 from webfw.iostream import IOStream
 from webfw.iostream.wire import Wire
 from webfw.log import app_log
-from webfw.sansio.http1 import HeadLimits
 from webfw.tcpserver import TCPServer
 from webfw.util import Configurable
 
@@ -98,7 +98,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
                 "tls_handshake_timeout": tls_handshake_timeout,
             }
             limits = Limits(
-                head=HeadLimits(allow_bare_lf=allow_bare_lf, **head),
+                head=replace(Limits().head, allow_bare_lf=allow_bare_lf, **head),
                 **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
             )
         self.request_callback = request_callback

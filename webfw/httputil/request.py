@@ -402,5 +402,5 @@ _FILL: Final[dict[str, Callable[[HTTPServerRequest], Any]]] = {
     "_body_source": _nothing,
     "_form": _nothing,
     "_finish_time": _nothing,
-    "server_connection": _nothing,
+    "server_connection": lambda request: getattr(request.connection, "server_connection", None),
 }

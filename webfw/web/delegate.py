@@ -107,7 +107,6 @@ class HandlerDelegate(HTTPMessageDelegate):
         if collector is not None:
             collector.finish(request)
         try:
-            request._parse_body()
             self.execute()
         except Exception:
             if collector is not None:

@@ -89,11 +89,13 @@ class MissingArgumentError(HTTPError):
 _UNFIT_REASON: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f<]|[^\x00-\xff]")
 
 
-def _fit_reason(reason: str | None) -> str | None:
+def fit_reason(reason: str | None) -> str | None:
     """The reason phrase as it may stand in a status line (RFC 9112 section 4), None for the standard one."""
     if reason is None:
         return None
-    reason = str(reason).strip()
+    if not isinstance(reason, str):
+        raise TypeError(f"a reason phrase is text, not {reason!r}")
+    reason = reason.strip()
     return "Unknown" if _UNFIT_REASON.search(reason) else reason or None
 
 
@@ -123,7 +125,7 @@ class Errors(HandlerState):
         if isinstance(exception, HTTPError) and exception.reason:
             reason = exception.reason
         self.clear()
-        self.set_status(status_code, reason=_fit_reason(reason))
+        self.set_status(status_code, reason=fit_reason(reason))
         try:
             self.write_error(status_code, **kwargs)
         except Exception:

@@ -70,6 +70,8 @@ def begin(handler: "RequestHandler") -> str:
         raise HTTPError(405)
     settings = handler.application.settings
     if method not in ("GET", "HEAD", "OPTIONS"):
+        if not handler._stream_request_body:
+            handler.request._parse_body()  # a malformed form is refused, whether or not the handler looks at it
         if settings.get("xsrf_cookies"):
             handler.check_xsrf_cookie()
         if settings.get("cross_origin_protection"):

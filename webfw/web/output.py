@@ -17,7 +17,7 @@ from webfw.httpserver.exchange import DONE, Exchange
 from webfw.httputil import HTTPHeaders, HTTPInputError, ResponseStartLine, format_timestamp, responses
 from webfw.sansio.errors import LocalProtocolError
 from webfw.sansio.http1.grammar import FORBIDDEN_IN_TRAILERS, IS_TOKEN
-from webfw.web.errors import _fit_reason as fit_reason
+from webfw.web.errors import fit_reason
 from webfw.web.state import HandlerState
 
 if TYPE_CHECKING:
@@ -308,7 +308,7 @@ class Output(HandlerState):
     def _finish_whole(self, connection: Any) -> None:
         """Send a response none of which has left yet."""
         status = self._status_code
-        if status == 200 and self.request.method in ("GET", "HEAD"):
+        if status == 200 and self.request.method in ("GET", "HEAD") and "Etag" not in self._headers:
             self.set_etag_header()
             if self.check_etag_header():
                 self._write_buffer = []
