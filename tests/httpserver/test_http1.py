@@ -1357,3 +1357,35 @@ def test_an_abort_while_a_body_is_handed_on(talk: Any) -> None:
     assert t.send(POST % 5 + b"abcde" + GET % 1) == b""
     assert log == [b"abcde"]
     assert t.wire.aborted
+
+
+async def test_a_beginning_that_the_client_is_to_blame_for(talk: Any, expect_log: Any) -> None:
+    async def later() -> None:
+        raise HTTPInputError("no good")
+
+    t = serve(talk, lambda exchange: later())
+    with expect_log("webfw.general", "400: no good", level=logging.INFO):
+        t.send(GET % 1)
+        assert (await t.settle()).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_half_closed_client_gets_what_it_takes_slowly(talk: Any) -> None:
+    """It closes its side when its pipeline is answered in part, the rest held back until it takes more."""
+    t = talk(Echo(), wire={"capacity": 5})
+    sent = t.send(GET % 1 + GET % 2)
+    t.wire.feed_eof()
+    assert not t.wire.closing
+    for _ in range(3):
+        t.wire.drain()
+        sent += await t.settle()
+    assert bodies(sent) == [b"GET /1 ", b"GET /2 "]
+    assert t.wire.closing
+
+
+async def test_a_refusal_on_a_connection_that_is_closing(talk: Any) -> None:
+    t = talk(Echo())
+    t.wire.closing = True
+    t.conn.data_received(b"BAD\r\n\r\n")
+    assert t.wire.sent == b""
+    assert t.pass_time(100) == b""
+    assert t.wire.aborted
