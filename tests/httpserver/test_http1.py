@@ -196,6 +196,8 @@ ERRORS = [
     (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 100000, 431),
     (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
     (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: a-miracle\r\n\r\n", 417),
+    (b"GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 421),
     (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n", 400),
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n", 400),
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\n", 400),
@@ -1389,3 +1391,11 @@ async def test_a_refusal_on_a_connection_that_is_closing(talk: Any) -> None:
     assert t.wire.sent == b""
     assert t.pass_time(100) == b""
     assert t.wire.aborted
+
+
+def test_a_scheme_that_a_proxy_may_know_is_taken(talk: Any) -> None:
+    t = talk(Echo(), xheaders=True)
+    assert bodies(t.send(b"GET https://a/x HTTP/1.1\r\nHost: a\r\n\r\n")) == [b"GET https://a/x "]
+    t = talk(Echo(), protocol="https")
+    assert bodies(t.send(b"GET HTTPS://a/x HTTP/1.1\r\nHost: a\r\n\r\n")) == [b"GET HTTPS://a/x "]
+    assert t.send(b"GET http://a/x HTTP/1.1\r\nHost: a\r\n\r\n").startswith(b"HTTP/1.1 421 ")

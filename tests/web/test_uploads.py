@@ -209,6 +209,14 @@ def test_bodies_that_are_no_form(content_type: str | None, status: int, method: 
     assert caught.value.status_code == status
 
 
+def test_a_form_without_a_body_is_411() -> None:
+    handler: Any = Collecting("POST", "multipart/form-data; boundary=x")
+    handler.request.connection = type("Connection", (), {"has_body": False})()
+    with pytest.raises(HTTPError) as caught:
+        handler.prepare()
+    assert caught.value.status_code == 411
+
+
 def test_a_get_needs_no_form() -> None:
     handler = Collecting("GET", None)
     handler.prepare()

@@ -179,6 +179,8 @@ class ServerConnection:
                     return
                 self._seen = 0
                 start = head.end
+                if head.target[0] != "/":
+                    self._check_scheme(head.target)
                 self.deadline = inf
                 self._phase = ANSWER
                 exchange = self.exchange = Http1Exchange(self, head, self.context)
@@ -219,6 +221,15 @@ class ServerConnection:
             self._stop(data, start)
         finally:
             self._processing = False
+
+    def _check_scheme(self, target: str) -> None:
+        """Refuse an absolute-form target of the other scheme (RFC 9110 sections 7.4 and 15.5.20).
+
+        Where proxies are believed, the scheme is theirs to say.
+        """
+        scheme, colon, _ = target.partition("://")
+        if colon and not self.server.xheaders and scheme.lower() != self.context.protocol:
+            raise RemoteProtocolError(f"nothing is served here as {scheme.lower()[:5]}", 421)
 
     def _stop(self, data: bytes | bytearray, start: int) -> None:
         """Keep the rest of what was being processed for when its time comes, if it does."""

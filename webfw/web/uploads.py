@@ -73,12 +73,15 @@ class _Form:
 def _start(handler: Any) -> _Form:
     """Look at the request's head and get ready for its body; at most once per request.
 
-    :raises HTTPError: 415 when the body is no form, 400 for a bad boundary, 413 when it is announced too big.
+    :raises HTTPError: 411 without a body, 415 when it is no form, 400 for a bad boundary, 413 when it is announced
+        too big.
     """
     form: _Form | None = handler._upload
     if form is not None:
         return form
     request: HTTPServerRequest = handler.request
+    if not getattr(request.connection, "has_body", True):
+        raise HTTPError(411, "a form is expected, but no body was announced")  # RFC 9110 section 15.5.12
     media_type, parameters = parse_parameters(request.headers.get("Content-Type") or "")
     if media_type.lower() != "multipart/form-data":
         raise HTTPError(415, "multipart/form-data expected, not %r", media_type)
@@ -213,7 +216,7 @@ def stream_multipart(cls: _Handler) -> _Handler:
     * ``upload_max_fields_size`` (1 MiB) bytes in all collected fields; ``upload_collect_fields = False``
     collects none.
 
-    A body of another type is answered with 415.  Implies `stream_request_body`.  See RFC 7578.
+    A body of another type is answered with 415, a request without one with 411.  Implies `stream_request_body`.  See RFC 7578.
 
     Decorate the class that defines the methods of the verbs.
 
