@@ -216,7 +216,8 @@ def stream_multipart(cls: _Handler) -> _Handler:
     * ``upload_max_fields_size`` (1 MiB) bytes in all collected fields; ``upload_collect_fields = False``
     collects none.
 
-    A body of another type is answered with 415, a request without one with 411.  Implies `stream_request_body`.  See RFC 7578.
+    A body of another type is answered with 415, a request without one with 411.  Implies `stream_request_body`.
+    See RFC 7578.
 
     Decorate the class that defines the methods of the verbs.
 
