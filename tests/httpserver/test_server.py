@@ -1,6 +1,7 @@
 """The server on real sockets: listeners, TLS, proxies, compressed bodies, the ways to sit on it, and its end."""
 
 import asyncio
+import contextvars
 import gzip
 import socket
 import ssl
@@ -465,3 +466,48 @@ def test_a_deadline_of_zero_is_off(name: str, talk: Any) -> None:
     t.pass_time(9 if name == "idle_timeout" else 1000)
     assert not t.wire.closing
     assert Limits(**{name: 0.0}).shortest() > 0
+
+
+VISITOR: contextvars.ContextVar[str] = contextvars.ContextVar("VISITOR", default="nobody")
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+async def test_what_a_callback_sets_is_not_seen_by_the_next_request(pipelined: bool) -> None:
+    seen: list[str] = []
+
+    class Late(HTTPMessageDelegate):
+        """Answers from a task, whose context is its own."""
+
+        def __init__(self, connection: Any) -> None:
+            self.connection = connection
+
+        def finish(self) -> None:
+            seen.append(VISITOR.get())
+            VISITOR.set("somebody")
+            self.task = asyncio.ensure_future(self.answer())
+
+        async def answer(self) -> None:
+            VISITOR.set("somebody else")
+            await asyncio.sleep(0)
+            self.connection.respond(200, "OK", HTTPHeaders({"Content-Length": "2"}), b"ok")
+
+    class Delegate(HTTPServerConnectionDelegate):
+        def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
+            return contextvars.copy_context().run(Late, request_conn)
+
+    server = HTTPServer(Delegate())
+    port = start(server)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    request = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 1000 + b"\r\n\r\n"
+    if pipelined:
+        writer.write(request * 100)
+        for _ in range(100):
+            await reader.readuntil(b"ok")
+    else:
+        for _ in range(3):
+            writer.write(request)
+            await reader.readuntil(b"ok")
+    # The callback runs in the connection's own context, where what it sets stays; what its tasks set does not.
+    assert set(seen) <= {"nobody", "somebody"}
+    writer.close()
+    await server.drain(1)

@@ -162,7 +162,8 @@ class ServerConnection:
     def _release(self) -> None:
         if self._held:
             self._held = False
-            self.wire.resume_reading()
+            # Reading goes on in the server's context, not in that of the handler which happens to end now.
+            self.server.context.copy().run(self.wire.resume_reading)
 
     def _process(self, data: bytes | bytearray) -> None:
         """Begin an exchange for every whole request in ``data``, as long as each is answered at once."""
@@ -420,7 +421,8 @@ class ServerConnection:
             self._watch_stall()
         elif self._tail:
             if self._resume_handle is None:
-                self._resume_handle = self.wire.loop.call_soon(self._resume)
+                context = self.server.context.copy()
+                self._resume_handle = self.wire.loop.call_soon(self._resume, context=context)
         elif self._eof:
             self._close()
         else:

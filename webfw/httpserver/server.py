@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from dataclasses import replace
 from math import inf
 from typing import Any
@@ -102,6 +103,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
                 **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
             )
         self.request_callback = request_callback
+        #: The context that connections work in; what handlers set in theirs is not seen in it.
+        self.context = copy_context()
         self.limits = limits
         self.idle_timeout = limits.idle_timeout or inf
         self.keep_alive = not no_keep_alive
