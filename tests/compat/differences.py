@@ -702,6 +702,12 @@ LOGGED = [
         re.compile("general WARNING Invalid (cookie signature|signature of cookie)"),
     ),
     Logged(
+        "an exception after the head is one record",
+        "that no error page could be sent follows from it",
+        re.compile("GET /(stream/fail|[a-z-]*errors/after_flush)"),
+        re.compile("general ERROR Cannot send error response after headers written"),
+    ),
+    Logged(
         "an exception of initialize is logged with where it was raised",
         "there the line says no more than Uncaught exception",
         re.compile("GET /hooks/(initialize|wrong)"),

@@ -114,7 +114,11 @@ class Errors(HandlerState):
         :param kwargs: further ones are for `write_error`, as those are.
         """
         if self._headers_written:
-            gen_log.error("Cannot send error response after headers written")
+            exception = (kwargs.get("exc_info") or (None, None, None))[1]
+            if exception is None or isinstance(
+                exception, HTTPError
+            ):  # others have been logged: one record is enough
+                gen_log.error("Cannot send error response after headers written")
             self._cut()
             return
         if not isinstance(status_code, int) or not 200 <= status_code <= 999:
