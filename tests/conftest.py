@@ -69,6 +69,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 # --- coroutine tests ---
 
 
+@functools.cache  # once, since tests may hide uvloop
 def _new_loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
     if name == "uvloop":
         import uvloop
