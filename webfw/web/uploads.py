@@ -214,7 +214,7 @@ def stream_multipart(cls: _Handler) -> _Handler:
     * ``upload_max_part_size`` (None: no limit) bytes in one part;
     * ``upload_max_size`` (None: the server's ``max_body_size``) bytes in the body;
     * ``upload_max_fields_size`` (1 MiB) bytes in all collected fields; ``upload_collect_fields = False``
-    collects none.
+      collects none.
 
     A body of another type is answered with 415, a request without one with 411.  Implies `stream_request_body`.
     See RFC 7578.
