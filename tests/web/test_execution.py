@@ -864,14 +864,17 @@ async def test_requests_on_a_real_connection_do_not_share_a_context(real: Any, k
     assert [steps[0] for steps in seen] == ["unset"] * 6
 
 
-async def test_what_was_set_before_the_server_is_seen_by_all(site: Any) -> None:
+@pytest.mark.parametrize("kind", [Sets, AnswersLater])
+async def test_what_was_set_before_the_server_is_seen_by_all(real: Any, kind: type[Sets]) -> None:
     variable.set("outside")
     seen: list[list[str]] = []
-    one = site(Sets, seen=seen)
+    client = await real(Application([("/", kind)], seen=seen, log_function=lambda handler: None))
     variable.set("later")
-    await one.ask()
-    await one.ask()
-    assert [steps[0] for steps in seen] == ["outside", "outside"]
+    for _ in range(2):
+        await client.ask(method="POST", body=b"x" * 200_000)
+        await client.ask()
+    await client.close()
+    assert [steps[0] for steps in seen] == ["outside"] * 4
 
 
 async def test_on_connection_close_runs_in_the_context(site: Any) -> None:

@@ -5,25 +5,34 @@ from io import BytesIO
 from typing import Any
 
 from webfw.httpserver.exchange import Begin, Exchange
-from webfw.httputil import HTTPServerConnectionDelegate, HTTPServerRequest, RequestStartLine
+from webfw.httputil import (
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    HTTPServerRequest,
+    RequestStartLine,
+)
 
-__all__ = ["begin_with_callback", "begin_with_delegate"]
+__all__ = ["begin_with_callback", "begin_with_delegate", "hand_over"]
 
 
 def begin_with_delegate(delegate: HTTPServerConnectionDelegate) -> Begin:
     """Serve through ``start_request``, ``headers_received``, ``data_received`` and ``finish``."""
 
     def begin(exchange: Exchange) -> Awaitable[None] | None:
-        request = exchange.request
-        assert request is not None
         conn: Any = exchange.server_connection
         conn.asked = True
-        message = delegate.start_request(conn, exchange)
-        exchange.sink = message
-        line = RequestStartLine(request.method, request.uri, request.version)
-        return message.headers_received(line, request.headers)
+        return hand_over(exchange, delegate.start_request(conn, exchange))
 
     return begin
+
+
+def hand_over(exchange: Exchange, message: HTTPMessageDelegate) -> Awaitable[None] | None:
+    """Have a message delegate take an exchange: its head now, its body when that comes."""
+    request = exchange.request
+    assert request is not None
+    exchange.sink = message
+    line = RequestStartLine(request.method, request.uri, request.version)
+    return message.headers_received(line, request.headers)
 
 
 class _WholeRequest:

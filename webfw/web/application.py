@@ -2,12 +2,12 @@
 
 import socket
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from contextvars import Context, copy_context
 from types import ModuleType
 from typing import Any
 
 from webfw.httpserver import Begin, Exchange, HTTPServer
-from webfw.httputil import HTTPMessageDelegate, HTTPServerRequest, RequestStartLine
+from webfw.httpserver.adapters import hand_over
+from webfw.httputil import HTTPMessageDelegate, HTTPServerRequest
 from webfw.log import access_log
 from webfw.netutil.sockets import DEFAULT_BACKLOG
 from webfw.routing import (
@@ -77,8 +77,6 @@ class Application(ReversibleRouter):
             self.transforms.append(compression)
         self.default_host = default_host
         self._own_delegates = type(self).get_handler_delegate is not Application.get_handler_delegate
-        #: What requests find set in their contexts; None while no server has the application.
-        self._context: Context | None = None
         self.settings: dict[str, Any] = settings
         self.ui_modules: dict[str, type[UIModule]] = dict(BUILTIN_MODULES)
         self.ui_methods: dict[str, Any] = {}
@@ -164,7 +162,6 @@ class Application(ReversibleRouter):
     @property
     def begin(self) -> Begin | None:
         """How a server hands exchanges over; None where a subclass replaces a part of Tornado's seam, used then."""
-        self._context = copy_context()
         kind = type(self)
         if kind.find_handler is Application.find_handler and kind.start_request is Application.start_request:
             return self._begin
@@ -178,19 +175,19 @@ class Application(ReversibleRouter):
         if found is None:
             delegate = self._not_found(request)
             if not isinstance(delegate, HandlerDelegate):
-                return self._begin_foreign(exchange, delegate)
+                return hand_over(exchange, delegate)
         else:
             target, arguments, path_args, path_kwargs = found
             # The attribute tells handler classes from all other targets, at the price of one look.
             streams = getattr(target, "_stream_request_body", None)
             if streams is None:
-                return self._begin_foreign(exchange, self.find_handler(request))
+                return hand_over(exchange, self.find_handler(request))
             if not (exchange.has_body or streams or self._own_delegates):
                 answer(self, request, target, arguments, path_args, path_kwargs)
                 return None
             delegate = self.get_handler_delegate(request, target, arguments, path_args, path_kwargs)
             if not isinstance(delegate, HandlerDelegate):
-                return self._begin_foreign(exchange, delegate)
+                return hand_over(exchange, delegate)
         if exchange.has_body:
             exchange.sink = delegate
             return delegate.wants_body()
@@ -200,14 +197,6 @@ class Application(ReversibleRouter):
             return wait
         delegate.execute()
         return None
-
-    def _begin_foreign(self, exchange: Exchange, delegate: HTTPMessageDelegate) -> Awaitable[None] | None:
-        """Begin an exchange whose target is no handler of ours but any message delegate."""
-        request = exchange.request
-        assert request is not None
-        exchange.sink = delegate
-        line = RequestStartLine(request.method, request.uri, request.version)
-        return delegate.headers_received(line, request.headers)
 
     def _not_found(self, request: HTTPServerRequest) -> HandlerDelegate:
         if self.settings.get("default_handler_class"):

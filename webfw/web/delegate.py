@@ -14,7 +14,7 @@ from webfw.httputil import (
 )
 from webfw.ioloop.start import start
 from webfw.log import app_log
-from webfw.web.execution import BodyGate, Running, answer, kept_tasks, make, new_context, replaced, run_all
+from webfw.web.execution import BodyGate, Running, answer, kept_tasks, make, replaced, run_all
 from webfw.web.simple import ErrorHandler
 from webfw.web.uploads import BodyCollector
 from webfw.web.verbs import Verbs
@@ -139,7 +139,7 @@ class HandlerDelegate(HTTPMessageDelegate):
     def _start_streaming(self, request: HTTPServerRequest) -> BodyGate:
         """Make a handler that takes its body as it comes, and run its ``prepare``."""
         self.request = None
-        context = new_context(self.application)
+        context = copy_context()
         handler = context.run(make, self.application, request, self.handler_class, self.handler_kwargs)
         gate = handler._gate = BodyGate(asyncio.get_running_loop())
         self._running = Running(handler, context)

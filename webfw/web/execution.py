@@ -364,15 +364,6 @@ class Running:
             self._reading = None
 
 
-def new_context(application: "Application") -> Context:
-    """A context for one request: what was set before the application was given to a server, and nothing else.
-
-    The one that is current may be a copy of that of the request before, whose end had the connection read on.
-    """
-    context = application._context
-    return copy_context() if context is None else context.copy()
-
-
 def answer(
     application: "Application",
     request: HTTPServerRequest,
@@ -385,8 +376,7 @@ def answer(
 
     :returns: the Task of what could not run at once.
     """
-    base = application._context  # as in `new_context`, but without its call
-    context = copy_context() if base is None else base.copy()
+    context = copy_context()
     rest = context.run(
         _make_and_run, application, request, handler_class, handler_kwargs, path_args, path_kwargs
     )
