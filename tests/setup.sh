@@ -5,7 +5,7 @@ set -u
 
 declare -A package=(
   [chromium]=chromium [chromedriver]=chromium-driver [nginx]=nginx-light
-  [wrk]=wrk [curl]=curl [openssl]=openssl
+  [wrk]=wrk [curl]=curl [openssl]=openssl [redis-server]=redis-server [nats-server]=nats-server
 )
 missing=()
 for program in "${!package[@]}"; do
