@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -34,6 +34,8 @@ REQUIREMENTS = HERE / "requirements.txt"
 CONNECTIONS = 64
 BODY = b"Hello, world"
 TICKS = os.sysconf("SC_CLK_TCK")
+
+Process: TypeAlias = "subprocess.Popen[bytes]"
 
 #: What a browser sends besides Host.
 BROWSER_FIELDS = [
@@ -121,8 +123,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(peer: Peer, python: Path, cpu: int | None) -> Iterator[tuple[int, int]]:
-    """A running server: its process id and its port.  It is stopped with all of its workers, and nothing else is."""
+def serving(
+    peer: Peer, python: Path, cpu: int | None, ready: Callable[[Peer, Process, int], None] | None = None
+) -> Iterator[tuple[int, int]]:
+    """A running server: its process id and its port.  It is stopped with all of its workers, and nothing else is.
+
+    `ready` returns when it serves and raises when it does not; by default it asks for the hello page.
+    """
     port = free_port()
     process = subprocess.Popen(
         pinned(cpu, [str(python), *peer.command(port)]),
@@ -134,13 +141,13 @@ def serving(peer: Peer, python: Path, cpu: int | None) -> Iterator[tuple[int, in
         start_new_session=True,
     )
     try:
-        wait_until_served(peer, process, port)
+        (ready or wait_until_served)(peer, process, port)
         yield process.pid, port
     finally:
         stop(process)
 
 
-def wait_until_served(peer: Peer, process: "subprocess.Popen[bytes]", port: int) -> None:
+def wait_until_served(peer: Peer, process: Process, port: int) -> None:
     """Return when the hello page comes as it should; raise when another page or none comes within 20 seconds."""
     end = time.monotonic() + 20
     while True:
@@ -158,13 +165,13 @@ def wait_until_served(peer: Peer, process: "subprocess.Popen[bytes]", port: int)
             time.sleep(0.05)
 
 
-def stderr_of(process: "subprocess.Popen[bytes]") -> str:
+def stderr_of(process: Process) -> str:
     if process.poll() is None or process.stderr is None:
         return ""
     return process.stderr.read().decode(errors="replace")[-500:]
 
 
-def stop(process: "subprocess.Popen[bytes]") -> None:
+def stop(process: Process) -> None:
     """End the session of a server that `serving` started."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
