@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from webfw.httpserver import Exchange, HTTPServer, Limits
+from webfw.httpserver.sendfile import emptied
 from webfw.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest
 from webfw.iostream import StreamClosedError
 from webfw.testing.fakes import FakeWire
@@ -1142,7 +1143,7 @@ async def test_a_write_that_waits_when_the_client_goes(talk: Any) -> None:
     with pytest.raises(StreamClosedError):
         await t.conn.stalled()
     with pytest.raises(StreamClosedError):
-        await t.conn.emptied()
+        await emptied(t.conn)
 
 
 @pytest.mark.parametrize("phase", ["new", "idle", "answered, not taken", "partial head"])

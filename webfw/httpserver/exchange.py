@@ -9,14 +9,16 @@ from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from webfw.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest, ResponseStartLine
+from webfw.iostream.wire import Consumer
 
 if TYPE_CHECKING:
     from asyncio import Future
 
     from webfw.httpserver.peer import RequestContext
     from webfw.iostream import IOStream
+    from webfw.iostream.wire import Wire
 
-__all__ = ["DONE", "Begin", "BodySink", "Done", "Exchange"]
+__all__ = ["DONE", "Begin", "BodySink", "Done", "Exchange", "Upgraded"]
 
 
 class Done:
@@ -68,6 +70,16 @@ class BodySink(Protocol):
 
     def on_connection_close(self) -> None:
         """The body will never be complete."""
+
+
+class Upgraded(Consumer, Protocol):
+    """What takes a connection over by `Exchange.hand_over`: the server still counts and ends it."""
+
+    def abort(self) -> None:
+        """Cut the connection."""
+
+    def close_when_idle(self) -> None:
+        """The server is going away: end in good order, soon."""
 
 
 #: What an application gives the server: it is called with each exchange when its head is there, may set
@@ -172,6 +184,18 @@ class Exchange(HTTPConnection):
         """Take the connection out of the server's hands, as an upgrade does; HTTP is over on it.
 
         Where the client has gone already, the stream is a closed one.
+        """
+        raise NotImplementedError
+
+    def hand_over(self, consumer: Upgraded, wire_taken: "Callable[[Wire, Callable[[], None]], None]") -> None:
+        """Give the connection to another protocol, as an upgrade does (RFC 9110 section 7.8); HTTP is over on it.
+
+        In difference to `detach`, the server goes on counting the connection, and ends it with its others.
+
+        :param consumer: who gets what arrives from here on.
+        :param wire_taken: called with the wire, and with a function that must be called when the connection is lost.
+
+        :raises StreamClosedError: the client has gone already.
         """
         raise NotImplementedError
 

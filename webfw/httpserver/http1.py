@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from webfw.httpserver.exchange import DONE
+from webfw.httpserver.exchange import DONE, Upgraded
 from webfw.httpserver.http1body import RequestBody, inflate_of
 from webfw.httpserver.http1exchange import Http1Exchange, plain_answer
 from webfw.iostream import IOStream, StreamClosedError
@@ -537,32 +537,18 @@ class ServerConnection:
             self._waiters.append(future)
         return future
 
-    async def emptied(self) -> None:
-        """Wait until the kernel has everything that was written.
-
-        :raises StreamClosedError: the connection is gone.
-        """
-        wire = self.wire
-        if wire.closing:
-            raise StreamClosedError()
-        if wire.write_buffer_size:
-            wire.transport.set_write_buffer_limits(high=0)
-            try:
-                while wire.write_paused:
-                    await self.stalled()
-            finally:
-                if not wire.closing:
-                    wire.transport.set_write_buffer_limits()
+    def _wake(self, closed: bool = False) -> None:
+        waiters, self._waiters = self._waiters, None
+        for future in waiters or ():
+            if not future.done():
+                _close_future(future) if closed else future.set_result(None)
 
     def resume_writing(self) -> None:
         """The peer has taken enough (the `Consumer` interface)."""
         if self._stall_due != inf and self._phase < LINGER:
             self._stall_due = inf
             self.deadline = self._due
-        waiters, self._waiters = self._waiters, None
-        for future in waiters or ():
-            if not future.done():
-                future.set_result(None)
+        self._wake()
         if self._phase == BETWEEN:
             self._next()
 
@@ -599,29 +585,36 @@ class ServerConnection:
         exchange, self.exchange = self.exchange, None
         if self._resume_handle is not None:
             self._resume_handle.cancel()
-        waiters, self._waiters = self._waiters, None
-        for future in waiters or ():
-            if not future.done():
-                _close_future(future)
+        self._wake(closed=True)
         if exchange is not None:
             exchange.connection_lost()
         self.server.connection_closed(self)
 
     def detach(self) -> IOStream:
         """Give the wire away, with what has arrived behind the request."""
+        rest = self._let_go()
+        stream = IOStream.from_wire(self.wire, rest)
+        self.server.connection_closed(self)
+        return stream
+
+    def hand_over(self, consumer: Upgraded, wire_taken: "Callable[[Wire, Callable[[], None]], None]") -> None:
+        """Give the wire to another protocol, with what has arrived behind the request."""
+        rest = self._let_go()
+        self.wire.consumer = consumer
+        wire_taken(self.wire, self.server.upgraded(self, consumer))
+        if rest:
+            consumer.data_received(rest)
+
+    def _let_go(self) -> bytes:
+        """Forget the wire; what has arrived behind the request."""
         self.sweeper.unwatch(self)
         self.exchange = None
         self._body = None
         self._phase = DETACHED
         rest, self._tail = bytes(self._tail), b""
         self._release()
-        waiters, self._waiters = self._waiters, None
-        for future in waiters or ():
-            if not future.done():
-                future.set_result(None)
-        stream = IOStream.from_wire(self.wire, rest)
-        self.server.connection_closed(self)
-        return stream
+        self._wake()
+        return rest
 
     # Deadlines.
 

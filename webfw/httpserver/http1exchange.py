@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from time import time
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from webfw.httpserver.exchange import DONE, BodySink, Exchange
+from webfw.httpserver.exchange import DONE, BodySink, Exchange, Upgraded
 from webfw.httpserver.sendfile import send_file
 from webfw.httputil import HTTPHeaders, HTTPOutputError, HTTPServerRequest, format_timestamp
 from webfw.iostream import IOStream, StreamClosedError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from webfw.httpserver.http1 import ServerConnection
     from webfw.httpserver.peer import RequestContext
+    from webfw.iostream.wire import Wire
 
 __all__ = ["Http1Exchange", "plain_answer"]
 
@@ -338,13 +339,22 @@ class Http1Exchange(Exchange):
         return self._conn.wire.get_extra_info(name, default)
 
     def detach(self) -> IOStream:
+        if self._let_go():
+            return self._conn.detach()
+        stream = IOStream(socket.socket())
+        stream.close()
+        return stream
+
+    def hand_over(self, consumer: Upgraded, wire_taken: "Callable[[Wire, Callable[[], None]], None]") -> None:
+        if not self._let_go():
+            raise StreamClosedError()
+        self._conn.hand_over(consumer, wire_taken)
+
+    def _let_go(self) -> bool:
+        """HTTP is over here; whether the connection still is this exchange's."""
         current = self._conn.exchange is self
         self.complete = self.begun = True
         self.request = None
         self.sink = None
         self._close_callback = None
-        if current:
-            return self._conn.detach()
-        stream = IOStream(socket.socket())
-        stream.close()
-        return stream
+        return current

@@ -9,7 +9,7 @@ from webfw.iostream import StreamClosedError
 if TYPE_CHECKING:
     from webfw.httpserver.http1 import ServerConnection
 
-__all__ = ["send_file"]
+__all__ = ["emptied", "send_file"]
 
 #: Bytes the kernel is asked to send at once: a slow disk may hold the loop for that long.
 KERNEL_PIECE = 1024 * 1024
@@ -58,7 +58,7 @@ async def send_file(conn: "ServerConnection", file: BinaryIO, offset: int, count
         wire.write(piece)
         offset += len(piece)
         if descriptor is not None or wire.write_paused:
-            await conn.emptied()
+            await emptied(conn)
 
 
 def _read(file: BinaryIO, size: int, offset: int) -> bytes:
@@ -66,3 +66,21 @@ def _read(file: BinaryIO, size: int, offset: int) -> bytes:
         return os.pread(file.fileno(), size, offset)
     file.seek(offset)
     return file.read(size)
+
+
+async def emptied(conn: "ServerConnection") -> None:
+    """Wait until the kernel has everything that was written.
+
+    :raises StreamClosedError: the connection is gone.
+    """
+    wire = conn.wire
+    if wire.closing:
+        raise StreamClosedError()
+    if wire.write_buffer_size:
+        wire.transport.set_write_buffer_limits(high=0)
+        try:
+            while wire.write_paused:
+                await conn.stalled()
+        finally:
+            if not wire.closing:
+                wire.transport.set_write_buffer_limits()

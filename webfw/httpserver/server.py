@@ -5,11 +5,12 @@ import ssl
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import Any
 
 from webfw.httpserver.adapters import begin_with_callback, begin_with_delegate
-from webfw.httpserver.exchange import Begin
+from webfw.httpserver.exchange import Begin, Upgraded
 from webfw.httpserver.http1 import ServerConnection
 from webfw.httpserver.limits import Limits
 from webfw.httpserver.peer import RequestContext, behind_proxy, context_of
@@ -112,7 +113,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self.protocol = protocol
         self.decompress_request = decompress_request
         self.trusted_downstream = frozenset(trusted_downstream or ())
-        self._connections: set[ServerConnection] = set()
+        self._connections: set[ServerConnection | Upgraded] = set()
         self._empty: asyncio.Event | None = None
         self._own_streams = type(self).handle_stream is not HTTPServer.handle_stream
         self.begin = self._choose_begin()
@@ -179,11 +180,20 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             conn.data_received(rest)
         return None
 
-    def connection_closed(self, conn: ServerConnection) -> None:
-        """A connection is gone; called by the connection."""
+    def upgraded(self, conn: ServerConnection, consumer: Upgraded) -> Callable[[], None]:
+        """A connection speaks another protocol from now on; what comes back must be called when it is lost."""
+        self._connections.add(consumer)
+        self.connection_closed(conn)
+        return partial(self._gone, consumer)
+
+    def _gone(self, conn: ServerConnection | Upgraded) -> None:
         self._connections.discard(conn)
         if self._empty is not None and not self._connections:
             self._empty.set()
+
+    def connection_closed(self, conn: ServerConnection) -> None:
+        """A connection is gone, or not HTTP's any more; called by the connection."""
+        self._gone(conn)
         try:
             self.on_close(conn)
         except Exception:
@@ -211,11 +221,17 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     async def drain(self, timeout: float = 30.0) -> int:
         """Stop accepting, let running requests end, then close everything.
 
+        What answers requests is told by its ``start_draining(timeout)``, if it has one: an `Application` then sends
+        those away who would stay, such as WebSockets.
+
         :param timeout: seconds to wait; what is still running then is cut.
         :returns: how many connections had to be cut.
         """
         self.stop()
         self.keep_alive = False
+        start_draining = getattr(self.request_callback, "start_draining", None)
+        if start_draining is not None:
+            start_draining(timeout)
         for conn in list(self._connections):
             conn.close_when_idle()
         try:
