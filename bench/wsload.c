@@ -318,7 +318,7 @@ static void readable(struct connection *c) {
 
 static void shake_hands(struct connection *c, const char *path, int port) {
     /* the sample of RFC 6455 section 1.3: the key, and the one right answer to it */
-    static const char *answer = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+    static const char *field = "\r\nsec-websocket-accept: ", *answer = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
     char request[512];
     int length = snprintf(request, sizeof request,
                           "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -339,7 +339,9 @@ static void shake_hands(struct connection *c, const char *path, int port) {
     char text[head + 1];
     memcpy(text, c->in, head), text[head] = 0;
     if (strncmp(text, "HTTP/1.1 101 ", 13)) fail("connection %d: not upgraded: %.60s", c->index, text);
-    if (!strcasestr(text, answer)) fail("connection %d: wrong Sec-WebSocket-Accept", c->index);
+    const char *accept = strcasestr(text, field);
+    if (!accept || strncmp(accept + strlen(field), answer, strlen(answer)))
+        fail("connection %d: wrong Sec-WebSocket-Accept", c->index);
     if (strcasestr(text, "\r\nsec-websocket-extensions:")) fail("connection %d: an extension nobody asked for", c->index);
     c->in_used -= head;
     memmove(c->in, c->in + head, c->in_used);
