@@ -2,9 +2,9 @@
 
 import sys
 
-from bench import http, websocket
+from bench import fanout, http, websocket
 
-BENCHES = {"http": http.main, "websocket": websocket.main}
+BENCHES = {"http": http.main, "websocket": websocket.main, "fanout": fanout.main}
 
 
 def main() -> int:

@@ -1,0 +1,292 @@
+"""Fan-out through brokers: deliveries a second and their delay, two server processes and 1,000 subscribers.
+
+    python -m bench.fanout [--quick] [--brokers workers,redis] [--rate 50] [--json FILE]
+
+See README.md beside this file for what is measured and how to read it.
+"""
+
+import argparse
+import importlib
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.http import ROOT, Peer, Process, cpu_time, free_port, machine, script, serving, stop
+from bench.load import TOO_BUSY, Load, build
+from bench.websocket import wait_until_listening
+
+SERVERS = 2
+SUBSCRIBERS = 1000
+SIZE = 64
+#: At full rate: messages that not all subscribers have got yet.
+WINDOW = 8
+
+
+# --- the brokers ---
+
+
+@dataclass(frozen=True)
+class Running:
+    """A broker that servers can be pointed to: its URL, and the process behind it, if there is one of its own."""
+
+    url: str
+    pid: int | None = None
+
+
+@contextmanager
+def workers() -> Iterator[Running]:
+    with tempfile.TemporaryDirectory(prefix="webfw-bench-") as folder:
+        yield Running(f"workers:{folder}/socket")
+
+
+def background(what: str, command: list[str], port: int) -> Process:
+    """A broker's own server; returns when it takes connections."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        wait_until_listening(Peer(what, what, lambda port: []), process, port)
+    except BaseException:
+        stop(process)
+        raise
+    return process
+
+
+@contextmanager
+def redis() -> Iterator[Running]:
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="webfw-bench-") as folder:
+        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
+        process = background("redis-server", command, port)
+        try:
+            yield Running(f"redis://127.0.0.1:{port}", process.pid)
+        finally:
+            stop(process)
+
+
+@contextmanager
+def nats() -> Iterator[Running]:
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="webfw-bench-") as folder:
+        command = ["nats-server", "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", folder, "-l", "/dev/null"]
+        process = background("nats-server", command, port)
+        try:
+            yield Running(f"nats://127.0.0.1:{port}", process.pid)
+        finally:
+            stop(process)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of broker: how it is started, the module of webfw that speaks to it, and the program it needs."""
+
+    start: Callable[[], AbstractContextManager[Running]]
+    module: str
+    program: str | None = None
+
+
+BROKERS = {
+    "workers": Kind(workers, "webfw.pubsub.workers"),
+    "redis": Kind(redis, "webfw.pubsub.redis", "redis-server"),
+    "nats": Kind(nats, "webfw.pubsub.nats", "nats-server"),
+}
+
+
+def lacking(kind: Kind) -> str | None:
+    """Why a broker cannot be measured here, `None` when it can."""
+    for module in ("webfw.websocket", kind.module, "uvloop"):
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            return str(error)
+    if kind.program is not None and shutil.which(kind.program) is None:
+        return f"{kind.program} is not installed"
+    return None
+
+
+# --- what is measured ---
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One load through one broker.
+
+    Delays in milliseconds, from when a message was to be published to its receipt by a subscriber; CPU time in
+    microseconds for each delivery, of both servers and of the broker's own process.
+    """
+
+    deliveries_per_second: float
+    p50_ms: float
+    p99_ms: float
+    lost: float
+    servers_us: float
+    broker_us: float
+    generator_busy: float
+
+
+def measure(pids: list[int], broker: int | None, load: Load, seconds: float, rate: float) -> Sample:
+    def used() -> tuple[float, float]:
+        return sum(sum(cpu_time(pid)) for pid in pids), sum(cpu_time(broker)) if broker else 0.0
+
+    servers, own = used()
+    figures = load.ask("publish", SIZE, seconds, rate, WINDOW)
+    servers_after, own_after = used()
+    received = figures["received"]
+    if not received:
+        raise SystemExit(f"{load.what}: nothing was delivered")
+    return Sample(
+        deliveries_per_second=received / figures["seconds"],
+        p50_ms=figures["p50_us"] / 1000,
+        p99_ms=figures["p99_us"] / 1000,
+        lost=figures["lost"],
+        servers_us=(servers_after - servers) / received * 1e6,
+        broker_us=(own_after - own) / received * 1e6,
+        generator_busy=figures["busy"],
+    )
+
+
+def loads(rate: float) -> dict[str, float]:
+    return {f"{rate:g} messages/s": rate, "full rate": 0.0}
+
+
+def one_round(kind: Kind, seconds: float, rate: float) -> dict[str, Sample]:
+    """Broker and servers started anew, 1,000 subscribers spread over both servers, one of whom publishes."""
+    with ExitStack() as stack:
+        broker = stack.enter_context(kind.start())
+        peer = Peer("webfw", "webfw.websocket", script("webfw_room_websocket.py", broker.url))
+        started = [
+            stack.enter_context(serving(peer, Path(sys.executable), None, wait_until_listening))
+            for _ in range(SERVERS)
+        ]
+        load = stack.enter_context(Load("/broadcast", SUBSCRIBERS, [port for _, port in started]))
+        load.ask("greeted")
+        load.ask("publish", SIZE, min(seconds, 1), 0, WINDOW)
+        pids = [pid for pid, _ in started]
+        return {name: measure(pids, broker.pid, load, seconds, value) for name, value in loads(rate).items()}
+
+
+Samples = dict[str, dict[str, list[Sample]]]
+
+
+def run(names: list[str], rounds: int, seconds: float, rate: float) -> Samples:
+    """All rounds; the order of the brokers turns by one from round to round."""
+    samples: Samples = {load: {name: [] for name in names} for load in loads(rate)}
+    for number in range(rounds):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr)
+            for load, sample in one_round(BROKERS[name], seconds, rate).items():
+                samples[load][name].append(sample)
+    return samples
+
+
+# --- what is shown ---
+
+
+def summary(samples: list[Sample]) -> dict[str, float]:
+    """Medians over the rounds, and beside them the worst p99, everything that was lost, and the busiest generator."""
+    rows = [asdict(sample) for sample in samples]
+    return {
+        **{name: statistics.median(row[name] for row in rows) for name in rows[0]},
+        "worst_p99_ms": max(sample.p99_ms for sample in samples),
+        "lost": sum(sample.lost for sample in samples),
+        "generator_busy": max(sample.generator_busy for sample in samples),
+    }
+
+
+def table(title: str, samples: dict[str, list[Sample]]) -> str:
+    lines = [
+        f"| {title} | deliveries/s | p50 ms | p99 ms | worst p99 ms | lost | servers µs | broker µs |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, found in samples.items():
+        row = summary(found)
+        lines.append(
+            f"| {name} | {row['deliveries_per_second']:,.0f} | {row['p50_ms']:.1f} | {row['p99_ms']:.1f} "
+            f"| {row['worst_p99_ms']:.1f} | {row['lost']:.0f} | {row['servers_us']:.1f} | {row['broker_us']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+# --- the command ---
+
+
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.fanout", description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--quick", action="store_true", help="one round of two seconds instead of three of five"
+    )
+    parser.add_argument("--brokers", default=",".join(BROKERS), help="comma-separated, of: %(default)s")
+    parser.add_argument("--rate", type=float, default=50, help="messages a second, default: %(default)s")
+    parser.add_argument(
+        "--json", type=Path, default=ROOT / "build" / "bench-fanout.json", help="where to write figures"
+    )
+    options = parser.parse_args(argv)
+    options.brokers = options.brokers.split(",")
+    unknown = set(options.brokers) - set(BROKERS)
+    if unknown:
+        parser.error(f"unknown brokers: {', '.join(sorted(unknown))}; there are {', '.join(BROKERS)}")
+    if not options.rate > 0:
+        parser.error("--rate must be above 0")
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = arguments(argv)
+    build()
+    names = []
+    for name in options.brokers:
+        reason = lacking(BROKERS[name])
+        if reason is None:
+            names.append(name)
+        else:
+            print(f"left out: {name} ({reason})", file=sys.stderr)
+    if not names:
+        return 2
+    about = machine()
+    rounds, seconds = (1, 2.0) if options.quick else (3, 5.0)
+    samples = run(names, rounds, seconds, options.rate)
+
+    print(
+        f"{about['cpu']}, {about['cpus']} cores for all, Python {about['python']}, {SERVERS} servers, "
+        f"{SUBSCRIBERS} subscribers, {rounds} rounds of {seconds:g} s"
+    )
+    for load, found in samples.items():
+        print(f"\n{table(load, found)}")
+        for name, several in found.items():
+            busy = max(sample.generator_busy for sample in several)
+            if busy > TOO_BUSY:
+                print(
+                    f"{load}, {name}: the load generator was busy for {busy:.0%} of the time", file=sys.stderr
+                )
+    document = {
+        "machine": about,
+        "servers": SERVERS,
+        "subscribers": SUBSCRIBERS,
+        "rounds": rounds,
+        "seconds": seconds,
+        "window": WINDOW,
+        "loads": {
+            load: {name: summary(several) for name, several in found.items()}
+            for load, found in samples.items()
+        },
+    }
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(document, indent=2) + "\n")
+    print(f"\n{options.json}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
