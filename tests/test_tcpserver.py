@@ -7,6 +7,8 @@ import os
 import socket
 import ssl
 import struct
+import subprocess
+import sys
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -208,9 +210,48 @@ async def test_bind_and_start() -> None:
 
 
 @pytest.mark.parametrize("number", [2, 0, None])
-async def test_several_processes_are_to_come(number: int | None) -> None:
-    with pytest.raises(RuntimeError, match="webfw serve --workers"):
-        TCPServer().start(number)
+async def test_processes_cannot_be_forked_while_the_loop_runs(number: int | None) -> None:
+    server = TCPServer()
+    server.bind(0, "127.0.0.1")
+    with pytest.raises(RuntimeError, match="before the event loop runs"):
+        server.start(number)
+    server.stop()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing can be forked here")
+def test_start_forks_workers_that_share_what_was_bound(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("""
+import asyncio, socket
+from webfw.ioloop import IOLoop
+from webfw.process import task_id
+from webfw.tcpserver import TCPServer
+
+class Server(TCPServer):
+    async def handle_stream(self, stream, address):
+        self.stop()  # leave the next connection to the other
+        await stream.write(b"%d\\n" % task_id())
+        stream.close()
+        asyncio.get_running_loop().stop()
+
+server = Server()
+server.bind(0, "127.0.0.1")
+address = server._pending_sockets[0].getsockname()
+server.start(3)
+if task_id() == 2:
+    answers = []
+    for _ in range(2):
+        with socket.create_connection(address) as client:
+            answers.append(client.makefile().readline().strip())
+    print(sorted(answers))
+    server.stop()
+else:
+    IOLoop.current().start()
+""")
+    done = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, timeout=25, env={**os.environ}
+    )
+    assert (done.returncode, done.stdout) == (0, "['0', '1']\n"), done.stderr
 
 
 async def test_stopping_before_start_closes_what_was_bound() -> None:

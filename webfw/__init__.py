@@ -28,6 +28,7 @@ _ROOMS = frozenset(
         "log",
         "netutil",
         "options",
+        "process",
         "routing",
         "tcpserver",
         "template",

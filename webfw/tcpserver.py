@@ -18,6 +18,7 @@ from webfw.iostream import IOStream, SSLIOStream, StreamClosedError, Wire
 from webfw.log import app_log, gen_log
 from webfw.netutil import bind_sockets, ssl_options_to_context, ssl_wrap_socket
 from webfw.netutil.sockets import DEFAULT_BACKLOG, backlog_of
+from webfw.process import fork_processes
 
 __all__ = ["TCPServer"]
 
@@ -104,16 +105,15 @@ class TCPServer:
     def start(self, num_processes: int | None = 1, max_restarts: int | None = None) -> None:
         """Start accepting what `bind` listens on.
 
-        :param num_processes: 1 serves in this process.
-        :param max_restarts: how often a worker that died would be started again.
-        :raises RuntimeError: it was called before, or more than one process is asked for.
+        :param num_processes: 1 serves in this process; another number forks worker processes that share what `bind`
+            listens on, None or less than 1 one for each processor.  The call then returns in the workers only.
+        :param max_restarts: how often workers that crashed are started again; see `webfw.process.fork_processes`.
+        :raises RuntimeError: it was called before, or `webfw.process.fork_processes` cannot fork, as while a loop runs.
         """
         if self._started:
             raise RuntimeError("the server was started already")
         if num_processes != 1:
-            raise RuntimeError(
-                "TCPServer.start() cannot start several processes yet; `webfw serve --workers` is to come"
-            )
+            fork_processes(num_processes, max_restarts)
         self._started = True
         sockets, self._pending_sockets = self._pending_sockets, []
         self.add_sockets(sockets)

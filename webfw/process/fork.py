@@ -1,0 +1,267 @@
+"""`fork_processes`: several workers out of one program, started again when they crash; no event loop may enter.
+
+The parent only waits: it starts workers again, and ends them when it is told to end.  It never runs a loop.
+"""
+
+import asyncio
+import os
+import secrets
+import selectors
+import signal
+import sys
+import threading
+import time
+from math import inf
+from typing import Any, NoReturn
+
+from webfw.ioloop.backend import thread_event_loop
+from webfw.log import gen_log
+
+__all__ = ["PROCESS_TREE", "cpu_count", "fork_processes", "process_tree", "task_id"]
+
+#: The environment variable that `process_tree` is kept in.
+PROCESS_TREE = "WEBFW_PROCESS_TREE"
+
+#: Restarts of crashed workers, of all together, when the caller does not say.
+MAX_RESTARTS = 100
+
+#: Seconds the workers have to end by themselves when the parent is told to end, before they are killed.
+GRACE = 30.0
+
+#: Seconds the workers have for a SIGINT, which a terminal sends to them too, before the parent sends SIGTERM.
+INTERRUPT_GRACE = 1.0
+
+_task_id: int | None = None
+
+# The loops that were current before a fork.  They are the parent's: collecting one in a worker would close it, and
+# take its descriptors out of the epoll set that the processes share.
+_parents_loops: list[asyncio.AbstractEventLoop] = []
+
+
+def cpu_count() -> int:
+    """Return the number of processors this process may use, at least 1; it may be less than the machine has."""
+    if sys.version_info >= (3, 13):
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def task_id() -> int | None:
+    """Return this worker's number, from 0 on, or None in a process that `fork_processes` has not made."""
+    return _task_id
+
+
+def process_tree() -> str:
+    """Return a name, kept in the environment variable ``WEBFW_PROCESS_TREE``, that all processes of this program share.
+
+    Made at the first call, it is known to everything this process starts from then on: `fork_processes` calls it first.
+    """
+    return os.environ.setdefault(PROCESS_TREE, f"{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def fork_processes(num_processes: int | None, max_restarts: int | None = None) -> int:
+    """Start worker processes, and return in each of them; the parent stays here until all have ended.
+
+    :param num_processes: how many; None or less than 1 for one each processor (`cpu_count`).
+    :param max_restarts: how often workers that crashed (that ended by a signal or with a status other than 0) are
+        started again under their number, all together; None for 100.
+    :returns: in a worker, its number: 0 to ``num_processes - 1``.
+    :raises SystemExit: in the parent with status 0, when every worker has ended with status 0.
+    :raises RuntimeError: in the parent, when workers have crashed too often, or one cannot be started, and the others
+        have been ended; or at once where nothing may be forked: while a loop runs in this thread, from another thread
+        than the main one, in a worker, or on Windows.
+
+    A loop that was current is not current in the workers any more: each makes its own.  Sockets that were bound before
+    are shared, `random` is seeded anew in each.
+
+    The parent ends its workers when it is told to end: SIGTERM and SIGHUP are passed on as SIGTERM; at SIGINT, which a
+    terminal sends to the workers as well, those that are still there after a second get SIGTERM.  Who is left after 30
+    seconds, or when a second signal comes, is killed.  Then the signal does to the parent what it would have done
+    without `fork_processes`.  Signals that are ignored stay so, and a SIGHUP that the program handles is left to it.
+    """
+    global _task_id
+    if not hasattr(os, "fork"):
+        raise RuntimeError("fork_processes needs os.fork(), which this platform does not have")
+    if _task_id is not None:
+        raise RuntimeError(
+            f"fork_processes was called in worker {_task_id}, which cannot have workers of its own"
+        )
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError(
+            "fork_processes must be called before the event loop runs: two processes cannot share it"
+        )
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("fork_processes must be called in the main thread, which gets the signals")
+    count = num_processes if num_processes is not None and num_processes > 0 else cpu_count()
+    process_tree()
+    gen_log.info("starting %d worker processes", count)
+    parent = _Parent(MAX_RESTARTS if max_restarts is None else max_restarts)
+    number = parent.start(count)
+    if number is None:
+        parent.leave()
+    _task_id = number
+    return number
+
+
+class _Parent:
+    """The waiting parent: its children, and what it was told."""
+
+    def __init__(self, max_restarts: int) -> None:
+        self._restarts_left = max_restarts
+        self._children: dict[int, int] = {}  # process id -> number
+        self._told: list[int] = []
+        self._failure = ""
+        #: When to ask again, and when to ask no more; on the scale of time.monotonic().
+        self._terminate_at = self._kill_at = inf
+        self._ending = False
+        # A signal writes a byte here, so that no signal can be missed between a look and a wait.
+        self._pipe = os.pipe()
+        for fd in self._pipe:
+            os.set_blocking(fd, False)
+        self._old_wakeup = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+        self._old: dict[int, Any] = {signal.SIGCHLD: signal.signal(signal.SIGCHLD, self._child_ended)}
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            old = signal.getsignal(signum)
+            if old in (signal.SIG_IGN, None) or (signum == signal.SIGHUP and old != signal.SIG_DFL):
+                continue
+            self._old[signum] = signal.signal(signum, self._was_told)
+
+    # Signals.
+
+    def _child_ended(self, signum: int, frame: Any) -> None:
+        pass  # what counts is that the wait ends
+
+    def _was_told(self, signum: int, frame: Any) -> None:
+        self._told.append(signum)
+
+    def _restore(self) -> None:
+        signal.set_wakeup_fd(self._old_wakeup)
+        for signum, old in self._old.items():
+            signal.signal(signum, signal.SIG_DFL if old is None else old)
+        for fd in self._pipe:
+            os.close(fd)
+
+    # Children.
+
+    def start(self, count: int) -> int | None:
+        """Return the number in each child, and None in the parent when all have ended."""
+        for number in range(count):
+            if self._failure:
+                break
+            if self._fork(number):
+                return number
+        return self._watch()
+
+    def _fork(self, number: int) -> bool:
+        """True in the child."""
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()  # or each child would write it once more
+        # Held back, so that a child whose handlers are still the parent's does not take a signal for the parent.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, self._old)
+        try:
+            try:
+                pid = os.fork()
+            except OSError as exc:  # no process or memory is left: end those that are there
+                self._failure = f"worker {number} cannot be started: {exc}"
+                return False
+            if pid == 0:
+                self._become_child()
+                return True
+            self._children[pid] = number
+            return False
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _become_child(self) -> None:
+        self._old_wakeup = -1  # if there was one, it belongs to a loop of the parent's
+        self._restore()
+        loop = thread_event_loop()
+        if loop is not None:
+            _parents_loops.append(loop)
+            asyncio.set_event_loop(None)
+
+    def _watch(self) -> int | None:
+        with getattr(selectors, "PollSelector", selectors.SelectSelector)() as selector:
+            selector.register(self._pipe[0], selectors.EVENT_READ)
+            self._end_what_must()
+            while self._children:
+                until = min(self._terminate_at, self._kill_at)
+                selector.select(None if until == inf else max(0.0, until - time.monotonic()))
+                try:
+                    os.read(self._pipe[0], 4096)
+                except BlockingIOError:
+                    pass  # the time was over
+                for number in self._reap():
+                    if self._fork(number):
+                        return number
+                self._end_what_must()
+        return None
+
+    def _reap(self) -> list[int]:
+        """Take the children that have ended, and return the numbers of those to start again."""
+        again = []
+        for pid, number in list(self._children.items()):
+            # Each by its id: other children of the program are none of our business.
+            try:
+                done, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:  # somebody else has waited for it
+                done, status = pid, 0
+            if not done:
+                continue
+            del self._children[pid]
+            code = os.waitstatus_to_exitcode(status)
+            how = f"was killed by {_name(-code)}" if code < 0 else f"ended with status {code}"
+            if code == 0 or self._ending or self._told:
+                gen_log.info("worker %d (process %d) %s", number, pid, how)
+            elif self._restarts_left > 0:
+                self._restarts_left -= 1
+                gen_log.warning("worker %d (process %d) %s: it is started again", number, pid, how)
+                again.append(number)
+            else:
+                gen_log.error("worker %d (process %d) %s, and no restart is left", number, pid, how)
+                self._failure = "worker processes have crashed too often; they are not started again"
+        return again
+
+    # The end.
+
+    def _end_what_must(self) -> None:
+        now = time.monotonic()
+        if not self._ending and (self._told or self._failure):
+            self._ending = True
+            interrupted = self._told[:1] == [signal.SIGINT]
+            self._terminate_at = now + INTERRUPT_GRACE if interrupted else now
+            self._kill_at = now + GRACE
+        if len(self._told) > 1 or now >= self._kill_at:
+            self._kill_at = inf
+            del self._told[1:]
+            self._send(signal.SIGKILL)
+        elif now >= self._terminate_at:
+            self._send(signal.SIGTERM)
+        else:
+            return
+        self._terminate_at = inf
+
+    def _send(self, signum: signal.Signals) -> None:
+        for pid, number in self._children.items():
+            gen_log.info("worker %d (process %d) gets %s", number, pid, signum.name)
+            # It is there: only `_reap` lets go of a child's id.
+            os.kill(pid, signum)
+
+    def leave(self) -> NoReturn:
+        """End the parent, whose children have all ended; it does not return."""
+        self._restore()
+        if self._failure and not self._told:
+            raise RuntimeError(self._failure)
+        if self._told:
+            # What the signal would have done, had nobody waited for the children; often that is the end.
+            signal.raise_signal(self._told[0])
+        raise SystemExit(0)
+
+
+def _name(signum: int) -> str:
+    try:
+        return signal.Signals(signum).name
+    except ValueError:
+        return f"signal {signum}"
