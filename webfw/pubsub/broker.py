@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 from webfw.log import app_log
-from webfw.pubsub.messages import Gap, History, Message, check_channel
+from webfw.pubsub.messages import Gap, History, Message, check_channel, check_count
 
 __all__ = [
     "Attachment",
@@ -26,6 +26,7 @@ __all__ = [
     "SlowSubscriber",
     "Subscription",
     "fan_out",
+    "tell_closed",
 ]
 
 #: What happens to a subscriber that does not keep up.
@@ -114,10 +115,7 @@ class Broker(ABC):
     ) -> None:
         if history_size < 0 or not history_age >= 0:
             raise ValueError("history_size and history_age must not be negative")
-        if backlog < 1:
-            raise ValueError(f"backlog must be at least 1, not {backlog}")
-        if policy not in ("drop_oldest", "close"):
-            raise ValueError(f"policy must be 'drop_oldest' or 'close', not {policy!r}")
+        _check_policy(backlog, policy)
         self.history_size = history_size
         self.history_age = history_age
         self.backlog = backlog
@@ -161,6 +159,7 @@ class Broker(ABC):
         :param last: without ``since``, how many of the newest messages of the history to begin with.
         :param member: who listens, for `presence`.
         :raises BrokerUnavailable: the broker cannot be reached now.
+        :raises ValueError: ``last`` is negative.
         """
 
     @abstractmethod
@@ -169,6 +168,7 @@ class Broker(ABC):
 
         :param since: only what came after that id.
         :param limit: the newest ``limit`` of it only; `History.complete` tells of what ``since`` asked for.
+        :raises ValueError: ``limit`` is negative.
         """
 
     @abstractmethod
@@ -205,9 +205,11 @@ class Broker(ABC):
         :param backlog, policy: in place of the broker's.
         """
         check_channel(channel)
-        return Subscription(
-            self, channel, since, last, member, backlog or self.backlog, policy or self.policy
-        )
+        check_count("last", last)
+        limit = self.backlog if backlog is None else backlog
+        how = self.policy if policy is None else policy
+        _check_policy(limit, how)
+        return Subscription(self, channel, since, last, member, limit, how)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -217,6 +219,13 @@ class Broker(ABC):
         self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _check_policy(backlog: int, policy: str) -> None:
+    if backlog < 1:
+        raise ValueError(f"backlog must be at least 1, not {backlog}")
+    if policy not in ("drop_oldest", "close"):
+        raise ValueError(f"policy must be 'drop_oldest' or 'close', not {policy!r}")
 
 
 class Subscription:
@@ -234,9 +243,11 @@ class Subscription:
         "_broker",
         "_ended",
         "_limit",
+        "_listening",
         "_lost",
         "_policy",
         "_queue",
+        "_recovered",
         "_start",
         "_waiter",
         "channel",
@@ -262,20 +273,34 @@ class Subscription:
         self._attachment: Attachment | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._ended: BrokerError | Literal[True] | None = None
+        self._listening = False
         self._lost = False
+        #: How many of those in the queue were recovered; they do not count against the limit.
+        self._recovered = 0
         self.channel = channel
         self.dropped = 0
         self.position = since
 
     async def _listen(self) -> Self:
-        if self._attachment is None and self._ended is None:
-            since, last, member = self._start
+        if self._attachment is not None or self._ended is not None:
+            return self
+        if self._listening:
+            raise RuntimeError("this subscription is being read already")
+        self._listening = True
+        since, last, member = self._start
+        try:
             attachment = await self._broker.attach(self, self.channel, since, last=last, member=member)
-            self._attachment = attachment
-            if self.position is None:
-                self.position = attachment.position
-            if self._ended is not None:  # closed in the meantime
-                attachment.detach()
+        except BaseException:
+            self._queue.clear()  # the next attempt begins from the start
+            raise
+        finally:
+            self._listening = False
+        self._attachment = attachment
+        self._recovered = len(self._queue)
+        if self.position is None:
+            self.position = attachment.position
+        if self._ended is not None:  # closed in the meantime
+            attachment.detach()
         return self
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -295,17 +320,25 @@ class Subscription:
     async def __anext__(self) -> Message | Gap:
         """The next message or gap.
 
+        A read that is cancelled loses nothing.
+
         :raises SlowSubscriber: this reader did not keep up; what was kept for it has been read.
         """
-        await self._listen()
+        if self._attachment is None:
+            await self._listen()
         while True:
             if self._lost:
                 self._lost = False
                 return Gap(self.channel, "backlog")
             if self._queue:
                 event = self._queue.popleft()
+                if self._recovered:
+                    self._recovered -= 1
                 if isinstance(event, Message):
                     self.position = event.id
+                elif self._attachment and not self._recovered and self.position == self._start[0]:
+                    # It could not be recovered from there: coming back with it again would only give this gap again.
+                    self.position = self._attachment.position
                 return event
             if self._ended is not None:
                 if self._ended is True:
@@ -343,23 +376,25 @@ class Subscription:
         if self._ended is not None:
             return
         queue = self._queue
-        if (
-            len(queue) >= self._limit and self._attachment is not None
-        ):  # what is recovered has a bound of its own
-            stats = self._broker.stats
+        if len(queue) - self._recovered >= self._limit and self._attachment is not None:
             if self._policy == "close":
-                stats.closed += 1
+                self._broker.stats.closed += 1
                 self._end(SlowSubscriber(f"{self.channel}: {len(queue)} messages were not read in time"))
                 return
-            while len(queue) >= self._limit:
-                queue.popleft()
-                stats.dropped += 1
-                self.dropped += 1
-            if not self._lost:
-                self._lost = True
-                stats.gaps += 1
+            self._drop_oldest()
         queue.append(event)
         self._wake()
+
+    def _drop_oldest(self) -> None:
+        stats = self._broker.stats
+        if isinstance(self._queue.popleft(), Message):
+            stats.dropped += 1
+            self.dropped += 1
+        if self._recovered:
+            self._recovered -= 1
+        if not self._lost:
+            self._lost = True
+            stats.gaps += 1
 
     def broker_closed(self) -> None:
         """End, once what is kept has been read."""
@@ -374,3 +409,13 @@ def fan_out(listeners: "list[Listener]", event: Message | Gap) -> None:
         except Exception:
             # Border: a listener that fails must not keep the message from the others.
             app_log.error("Uncaught exception in a listener of %s", event.channel, exc_info=True)
+
+
+def tell_closed(listeners: "list[Listener]") -> None:
+    """Tell each of the listeners that their broker has been closed."""
+    for listener in listeners:
+        try:
+            listener.broker_closed()
+        except Exception:
+            # Border: a listener that fails must not keep the news from the others.
+            app_log.error("Uncaught exception in a listener of a closed broker", exc_info=True)

@@ -5,8 +5,8 @@ import time
 from collections import Counter, OrderedDict, deque
 from typing import Any
 
-from webfw.pubsub.broker import Attachment, Broker, BrokerClosed, Listener, fan_out
-from webfw.pubsub.messages import Gap, History, Message, check_channel, normal
+from webfw.pubsub.broker import Attachment, Broker, BrokerClosed, Listener, fan_out, tell_closed
+from webfw.pubsub.messages import Gap, History, Message, check_channel, check_count, normal
 
 __all__ = ["MemoryBroker"]
 
@@ -107,6 +107,7 @@ class MemoryBroker(Broker):
     ) -> Attachment:
         self._check_open()
         check_channel(channel)
+        check_count("last", last)
         past = self._history(channel, since, None if since is not None else last)
         entry = self._channels.get(channel)
         if entry is None:
@@ -135,6 +136,7 @@ class MemoryBroker(Broker):
     async def history(self, channel: str, since: str | None = None, limit: int | None = None) -> History:
         self._check_open()
         check_channel(channel)
+        check_count("limit", 0 if limit is None else limit)
         return self._history(channel, since, limit)
 
     def _history(self, channel: str, since: str | None, limit: int | None) -> History:
@@ -171,9 +173,9 @@ class MemoryBroker(Broker):
         channels, self._channels = self._channels, {}
         self._aging.clear()
         for entry in channels.values():
-            for place, listener in list(entry.listeners.items()):
+            for place in entry.listeners:
                 place._broker = None
-                listener.broker_closed()
+            tell_closed(list(entry.listeners.values()))
 
     # What is old.
 

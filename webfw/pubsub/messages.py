@@ -1,13 +1,17 @@
 """What travels through a broker: messages, gaps, and how their data becomes bytes; no delivery may enter."""
 
 import json
+import re
 from collections.abc import Hashable
 from typing import Any
 
-__all__ = ["Gap", "History", "Message", "check_channel", "decode", "encode", "normal"]
+__all__ = ["Gap", "History", "Message", "check_channel", "check_count", "decode", "encode", "normal"]
 
 #: The longest channel name, in bytes of UTF-8.
 MAX_CHANNEL = 200
+
+#: Unicode's control characters (category Cc).
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 class Message:
@@ -98,30 +102,58 @@ def check_channel(channel: str) -> None:
         raise ValueError(f"a channel's name must be Unicode text: {channel!r}") from None
     if not 0 < size <= MAX_CHANNEL:
         raise ValueError(f"a channel's name must have 1 to {MAX_CHANNEL} bytes, not {size}")
-    if min(channel) < " " or "\x7f" in channel:
+    if _CONTROL.search(channel):
         raise ValueError(f"a channel's name must not have control characters: {channel!r}")
+
+
+def check_count(name: str, count: int) -> None:
+    """Refuse a negative number of messages.
+
+    :raises ValueError: it is negative.
+    """
+    if count < 0:
+        raise ValueError(f"{name} must not be negative: {count}")
 
 
 def normal(data: Any) -> Any:
     """The data as every subscriber of every broker gets it: a copy of its own, tuples as lists, keys as str.
 
     :raises TypeError: neither bytes, str nor a JSON value.
-    :raises ValueError: a JSON value that refers to itself, or a number JSON has no word for.
+    :raises ValueError: what no other process or browser could be given: half a surrogate pair, for which UTF-8 has no
+        bytes; a JSON value that refers to itself or is nested too deeply; a number that JSON has no word for.
     """
-    if isinstance(data, (str, bytes)):
-        return data
     if data is None or data is True or data is False:
         return data
-    if isinstance(data, (bytearray, memoryview)):
-        return bytes(data)
-    return json.loads(_json(data))
+    if isinstance(data, (str, bytes, bytearray, memoryview)):
+        if type(data) is bytes or (type(data) is str and data.isascii()):
+            return data
+        return _utf8(data).decode() if isinstance(data, str) else bytes(data)
+    return _loads(_utf8(_dumps(data)))
 
 
-def _json(data: Any) -> str:
+def _dumps(data: Any) -> str:
     try:
         return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except TypeError as error:
         raise TypeError(f"a message must be bytes, str or a JSON value: {error}") from None
+    except RecursionError:
+        raise ValueError("a message must not be nested so deeply") from None
+
+
+def _loads(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode())
+    except RecursionError:
+        raise ValueError("a message must not be nested so deeply") from None
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            "a message must not have half a surrogate pair: it cannot be sent as UTF-8"
+        ) from None
 
 
 def encode(data: Any) -> bytes:
@@ -132,10 +164,10 @@ def encode(data: Any) -> bytes:
     if isinstance(data, bytes):
         return b"b" + data
     if isinstance(data, str):
-        return b"s" + data.encode("utf-8", "surrogatepass")
+        return b"s" + _utf8(data)
     if isinstance(data, (bytearray, memoryview)):
         return b"b" + bytes(data)
-    return b"j" + _json(data).encode("utf-8", "surrogatepass")
+    return b"j" + _utf8(_dumps(data))
 
 
 def decode(data: bytes) -> Any:
@@ -147,7 +179,7 @@ def decode(data: bytes) -> Any:
     if kind == b"b":
         return data[1:]
     if kind == b"s":
-        return data[1:].decode("utf-8", "surrogatepass")
+        return data[1:].decode()
     if kind == b"j":
-        return json.loads(data[1:].decode("utf-8", "surrogatepass"))
+        return _loads(data[1:])
     raise ValueError(f"no message of webfw: {data[:40]!r}")
