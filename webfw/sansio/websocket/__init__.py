@@ -1,5 +1,6 @@
 """WebSocket connections after RFC 6455 and RFC 7692: bytes in, messages out; no I/O, no clock may enter."""
 
+from webfw.sansio.websocket.deflate import Deflate, DeflateParameters
 from webfw.sansio.websocket.frames import (
     BINARY,
     CLOSE,
@@ -14,6 +15,7 @@ from webfw.sansio.websocket.frames import (
     encode_frame,
     parse_close,
 )
+from webfw.sansio.websocket.machine import Close, Event, Machine, Ping, Pong, State, encode_shared
 
 __all__ = [
     "BINARY",
@@ -22,10 +24,19 @@ __all__ = [
     "PING",
     "PONG",
     "TEXT",
+    "Close",
     "CloseCode",
+    "Deflate",
+    "DeflateParameters",
+    "Event",
     "FrameError",
+    "Machine",
+    "Ping",
+    "Pong",
+    "State",
     "apply_mask",
     "encode_close",
     "encode_frame",
+    "encode_shared",
     "parse_close",
 ]
