@@ -1,5 +1,7 @@
 """The application: routes, settings, and how a request finds its handler; what a handler does may not enter."""
 
+import asyncio
+import random
 import socket
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from types import ModuleType
@@ -8,8 +10,9 @@ from typing import Any
 from webfw.httpserver import Begin, Exchange, HTTPServer
 from webfw.httpserver.adapters import hand_over
 from webfw.httputil import HTTPMessageDelegate, HTTPServerRequest
-from webfw.log import access_log
+from webfw.log import access_log, app_log
 from webfw.netutil.sockets import DEFAULT_BACKLOG
+from webfw.pubsub import Broker, connect
 from webfw.routing import (
     AnyMatches,
     DefaultHostMatches,
@@ -21,6 +24,7 @@ from webfw.routing import (
 from webfw.web.delegate import HandlerDelegate, replay
 from webfw.web.execution import answer
 from webfw.web.handler import RequestHandler
+from webfw.web.live import Live
 from webfw.web.simple import ErrorHandler
 from webfw.web.static import StaticFileHandler
 from webfw.web.transforms import OutputTransform, compression_transform
@@ -61,7 +65,8 @@ class Application(ReversibleRouter):
 
     Settings that this class itself knows: ``debug``, ``compress_response``, ``static_path``, ``static_url_prefix``,
     ``static_handler_class``, ``static_handler_args``, ``ui_modules``, ``ui_methods``, ``default_handler_class``,
-    ``default_handler_args``, ``log_function``, ``request_timeout``, ``cancel_on_disconnect``.
+    ``default_handler_args``, ``log_function``, ``request_timeout``, ``cancel_on_disconnect``, ``broker``,
+    ``drain_spread``.
     """
 
     def __init__(
@@ -78,6 +83,11 @@ class Application(ReversibleRouter):
         self.default_host = default_host
         self._own_delegates = type(self).get_handler_delegate is not Application.get_handler_delegate
         self.settings: dict[str, Any] = settings
+        #: Whether the application is being shut down.
+        self.draining = False
+        #: The handlers whose clients stay: WebSockets, event streams and long polls.
+        self.live: set[Live] = set()
+        self._broker: Broker | None = None
         self.ui_modules: dict[str, type[UIModule]] = dict(BUILTIN_MODULES)
         self.ui_methods: dict[str, Any] = {}
         self._load_ui_modules(settings.get("ui_modules") or {})
@@ -156,6 +166,45 @@ class Application(ReversibleRouter):
     def add_transform(self, transform_class: "type[OutputTransform]") -> None:
         """Apply a transform to every response from now on."""
         self.transforms.append(transform_class)
+
+    # Clients that stay.
+
+    @property
+    def broker(self) -> Broker:
+        """Where handlers publish and subscribe: the ``broker`` setting, a `Broker` or a URL; ``memory:`` by default."""
+        if self._broker is None:
+            chosen = self.settings.get("broker") or "memory:"
+            self._broker = connect(chosen) if isinstance(chosen, str) else chosen
+        return self._broker
+
+    def start_draining(self, timeout: float = 30.0) -> None:
+        """Have the clients that stay go away: the application is being shut down.  `HTTPServer.drain` calls it.
+
+        WebSockets are closed with 1012, event streams and long polls end with a hint when to come back; each at a
+        random moment of the spread, so that not all of them come back at once.
+
+        :param timeout: seconds until the server cuts what is left; the spread (the ``drain_spread`` setting, 5 seconds
+            by default) is at most half of it.
+        """
+        if self.draining:
+            return
+        self.draining = True
+        spread = min(float(self.settings.get("drain_spread", 5.0)), timeout / 2)
+        loop = asyncio.get_running_loop()
+        for handler in self.live:
+            loop.call_later(random.random() * spread, self._drain, handler)
+        self.on_draining()
+
+    def _drain(self, handler: Live) -> None:
+        if handler in self.live:
+            try:
+                handler.on_draining()
+            except Exception:
+                # Border: one handler that fails must not keep the others.
+                app_log.error("Uncaught exception in on_draining", exc_info=True)
+
+    def on_draining(self) -> None:
+        """Called once when the application begins to be shut down; override it to stop what runs beside requests."""
 
     # A request finds its handler.
 

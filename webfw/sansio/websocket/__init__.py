@@ -1,6 +1,14 @@
 """WebSocket connections after RFC 6455 and RFC 7692: bytes in, messages out; no I/O, no clock may enter."""
 
 from webfw.sansio.websocket.deflate import Deflate, DeflateParameters
+from webfw.sansio.websocket.extensions import (
+    Extension,
+    accept_deflate,
+    confirm_deflate,
+    format_deflate_offer,
+    format_deflate_response,
+    parse_extensions,
+)
 from webfw.sansio.websocket.frames import (
     BINARY,
     CLOSE,
@@ -14,6 +22,16 @@ from webfw.sansio.websocket.frames import (
     encode_close,
     encode_frame,
     parse_close,
+)
+from webfw.sansio.websocket.handshake import (
+    HandshakeError,
+    accept_value,
+    check_request,
+    check_response,
+    new_key,
+    offered_subprotocols,
+    request_fields,
+    response_fields,
 )
 from webfw.sansio.websocket.machine import Close, Event, Machine, Ping, Pong, State, encode_shared
 
@@ -29,14 +47,28 @@ __all__ = [
     "Deflate",
     "DeflateParameters",
     "Event",
+    "Extension",
     "FrameError",
+    "HandshakeError",
     "Machine",
     "Ping",
     "Pong",
     "State",
+    "accept_deflate",
+    "accept_value",
     "apply_mask",
+    "check_request",
+    "check_response",
+    "confirm_deflate",
     "encode_close",
     "encode_frame",
     "encode_shared",
+    "format_deflate_offer",
+    "format_deflate_response",
+    "new_key",
+    "offered_subprotocols",
     "parse_close",
+    "parse_extensions",
+    "request_fields",
+    "response_fields",
 ]

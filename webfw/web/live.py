@@ -1,0 +1,239 @@
+"""What the doors to publish/subscribe have in common: channels, cursors and envelopes; no transport may enter.
+
+A WebSocket, an event stream and a long poll all speak the live protocol (``docs/topics/live-protocol.md``): messages
+travel in JSON *envelopes*, and a *cursor* says what a client has seen of each of its channels.
+"""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
+
+from webfw.escape import json_encode
+from webfw.log import app_log
+from webfw.pubsub.broker import Attachment, Broker, BrokerError
+from webfw.pubsub.messages import Gap, Message, check_channel
+from webfw.web.state import HandlerState
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+__all__ = ["Live", "Place", "decode_cursor", "encode_cursor", "envelope", "joined", "lost"]
+
+#: The longest cursor a client may send, in characters, and the most channels it may name.
+MAX_CURSOR = 8000
+MAX_CURSOR_CHANNELS = 100
+
+
+def envelope(message: Message) -> str:
+    """A message as JSON: ``{"channel": ..., "id": ..., "data": ...}``; bytes are ``base64`` in place of ``data``."""
+    content: dict[str, Any] = {"channel": message.channel, "id": message.id}
+    if isinstance(message.data, bytes):
+        content["base64"] = base64.b64encode(message.data).decode()
+    else:
+        content["data"] = message.data
+    return json_encode(content)
+
+
+def joined(channel: str, position: str) -> str:
+    """The envelope that says from which position on a client gets a channel."""
+    return json_encode({"channel": channel, "id": position, "joined": True})
+
+
+def lost(channel: str) -> str:
+    """The envelope that says that messages are missing here."""
+    return json_encode({"channel": channel, "lost": True})
+
+
+def encode_cursor(positions: dict[str, str]) -> str:
+    """What a client sends to go on: the id it has seen last of each channel, as a query string."""
+    return urlencode(positions)
+
+
+def decode_cursor(cursor: str) -> dict[str, str]:
+    """The positions in a cursor; a malformed one has none, and one that is too long neither."""
+    if len(cursor) > MAX_CURSOR:
+        return {}
+    try:
+        return dict(parse_qsl(cursor, max_num_fields=MAX_CURSOR_CHANNELS))
+    except ValueError:
+        return {}
+
+
+class Place:
+    """A handler's place in one channel: the `Listener` that a broker delivers to.
+
+    What arrives while the place is being taken is kept until then.
+
+    :ivar position: the id of the last message that was handed on, or from which they go on; None before it is known.
+    """
+
+    __slots__ = ("_kept", "_missed", "attachment", "channel", "door", "position")
+
+    def __init__(self, door: "Live", channel: str) -> None:
+        self.door: Live | None = door
+        self.channel = channel
+        self.position: str | None = None
+        self.attachment: Attachment | None = None
+        self._kept: list[Message | Gap] | None = []
+        self._missed = False
+
+    def deliver(self, event: Message | Gap) -> None:
+        """Take an event from the broker."""
+        if self._kept is not None:
+            self._kept.append(event)
+        elif self.door is not None:
+            self.door._live_event(self, event)
+
+    def taken(self, attachment: Attachment) -> None:
+        """The place is taken: hand on what was kept, and say from where it goes on."""
+        door = self.door
+        if door is None:  # left in the meantime
+            attachment.detach()
+            return
+        self.attachment = attachment
+        kept, self._kept = self._kept or [], None
+        for event in kept:
+            door._live_event(self, event)
+        if self.position is None:
+            self.position = attachment.position
+        door._live_joined(self)
+
+    def missed(self) -> None:
+        """A message has been dropped, since the client is slow: tell it so, once for all of this turn."""
+        door = self.door
+        if door is None:
+            return
+        door.application.broker.stats.dropped += 1
+        if not self._missed:
+            self._missed = True
+            asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._missed = False
+        if self.door is not None:
+            self.door._live_lost(self)
+
+    def leave(self) -> None:
+        """Get no more."""
+        self.door = None
+        if self.attachment is not None:
+            self.attachment.detach()
+
+    def broker_closed(self) -> None:
+        """The broker has been closed: nothing more will come."""
+        door, self.door = self.door, None
+        if door is not None:
+            door._live_over()
+
+
+class Live(HandlerState):
+    """The part of a handler that listens on channels."""
+
+    _places: dict[str, Place] | None = None
+
+    #: What a client gets of a message: a function of `Message` that gives str (or bytes, for a binary WebSocket
+    #: message).  What it gives is kept with the message and sent to all clients of handlers with the same function.
+    message_form: Callable[[Message], str | bytes] = staticmethod(envelope)
+
+    @property
+    def broker(self) -> Broker:
+        """The application's broker."""
+        return self.application.broker
+
+    def publish(self, channel: str, message: Any) -> Awaitable[str]:
+        """Send a message to everybody who listens on a channel, and keep it in its history; see `Broker.publish`.
+
+        It must be awaited.
+
+        :returns: the message's id, when awaited.
+        """
+        return self.application.broker.publish(channel, message)
+
+    def get_cursor(self) -> dict[str, str]:
+        """What this client has seen already: the last id of each channel, from the request's ``since`` argument."""
+        return decode_cursor(self.get_query_argument("since", ""))
+
+    def subscribe(
+        self, channel: str, since: str | None = None, *, last: int = 0, member: str | None = None
+    ) -> "Future[None]":
+        """Have this client get what is published on a channel, from now on and until it goes away.
+
+        :param channel: 1 to 200 bytes without control characters.
+        :param since: the id it has seen last; by default the one in its cursor (`get_cursor`).  What came after that is
+            sent first, as far as the history has it; where it has not, the client is told.
+        :param last: for a client without such an id, how many of the newest messages to begin with.
+        :param member: who the client is, for `Broker.presence`.
+        :returns: a future, done when the client listens; it need not be awaited.
+        :raises TypeError, ValueError: no name for a channel, or the client has it already.
+        """
+        check_channel(channel)
+        if self._places is None:
+            self._places = {}
+        if channel in self._places:
+            raise ValueError(f"this client has the channel {channel!r} already")
+        if since is None:
+            since = self.get_cursor().get(channel)
+        place = self._places[channel] = Place(self, channel)
+        task = asyncio.ensure_future(self._take(place, since, last, member))
+        task.add_done_callback(self._taken)
+        return task
+
+    async def _take(self, place: Place, since: str | None, last: int, member: str | None) -> None:
+        broker = self.application.broker
+        place.taken(await broker.attach(place, place.channel, since, last=last, member=member))
+
+    def _taken(self, task: "asyncio.Task[None]") -> None:
+        """A place has been taken, or could not be."""
+        if task.cancelled():
+            self._live_over()
+            return
+        error = task.exception()
+        if error is not None:
+            if isinstance(error, BrokerError):
+                app_log.error("Cannot subscribe: %s", error)
+            else:
+                app_log.error("Cannot subscribe", exc_info=error)
+            self._live_over()
+
+    def unsubscribe(self, channel: str) -> None:
+        """Have this client get no more of a channel; one it has not is ignored."""
+        place = (self._places or {}).pop(channel, None)
+        if place is not None:
+            place.leave()
+
+    def _leave_all(self) -> None:
+        """The client is gone."""
+        places, self._places = self._places, None
+        for place in (places or {}).values():
+            place.leave()
+
+    def _positions(self) -> dict[str, str]:
+        """The cursor of this client as it is now."""
+        places = self._places or {}
+        return {place.channel: place.position for place in places.values() if place.position is not None}
+
+    # What each door does with it.
+
+    def _live_event(self, place: Place, event: Message | Gap) -> None:
+        """Send an event to the client."""
+        raise NotImplementedError
+
+    def _live_joined(self, place: Place) -> None:
+        """Tell the client from where it listens."""
+        raise NotImplementedError
+
+    def _live_lost(self, place: Place) -> None:
+        """Tell the client that messages are missing."""
+        raise NotImplementedError
+
+    def _live_over(self) -> None:
+        """The broker will deliver no more: send the client away, so that it comes back."""
+        raise NotImplementedError
+
+    # Going away.
+
+    def on_draining(self) -> None:
+        """Called when the application is being shut down, at a random moment of its spread: send the client away."""
+        raise NotImplementedError

@@ -1,0 +1,15 @@
+"""WebSockets for servers and clients (RFC 6455, RFC 7692), and publish/subscribe through them."""
+
+from webfw.websocket.connection import WebSocketConnection
+from webfw.websocket.errors import WebSocketClosedError, WebSocketError
+from webfw.websocket.handler import WebSocketHandler, broadcast
+from webfw.websocket.settings import ConnectionSettings
+
+__all__ = [
+    "ConnectionSettings",
+    "WebSocketClosedError",
+    "WebSocketConnection",
+    "WebSocketError",
+    "WebSocketHandler",
+    "broadcast",
+]
