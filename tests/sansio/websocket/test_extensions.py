@@ -63,13 +63,18 @@ def test_header(line: str, found: list[tuple[object, ...]]) -> None:
 def test_several_lines_are_one_list() -> None:
     assert parse_extensions(["foo", "bar; baz=2"]) == parse_extensions(["foo, bar; baz=2"])
     assert parse_extensions(["", "foo", " ,"]) == [Extension("foo")]
-    assert parse_extensions([]) == []
+
+
+@pytest.mark.parametrize("lines", [[], [""], [" \t"], [", ,"], ["", ","]])
+def test_a_list_of_nothing(lines: list[str]) -> None:
+    """Not in the grammar; the websockets package sends it when it is given an empty list."""
+    assert parse_extensions(lines) == []
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        *("", " ", ",", ", ,", ";", "=", "foo;", "foo;;a", "foo; a=", "foo; =a", "foo; a=1=2", "foo bar", "foo a=1"),
+        *(";", "=", "foo;", "foo;;a", "foo; a=", "foo; =a", "foo; a=1=2", "foo bar", "foo a=1"),
         *("foo; a b", "foo/1", "foo; a=b/c", "foo, ;", "foo, =", "foo=1", "foo; a, =", "f\xe9", "foo; a=\xe9"),
         *('foo; a="', 'foo; a="b', 'foo; a="b"c', 'foo; a=b"c"', 'foo; a=""', 'foo; a="b c"', 'foo; a="b,c"', '"foo"'),
         *('foo; a="b\\"', 'foo; a="\\"c"', 'foo; "a"', "foo; a='b c'", "foo\x00", "foo\n", "foo; a=1\nbar", "(foo)"),
@@ -77,7 +82,7 @@ def test_several_lines_are_one_list() -> None:
 )  # fmt: skip
 def test_malformed_header(line: str) -> None:
     """RFC 6455 section 9.1: the connection MUST be failed."""
-    for lines in ([line], ["foo, bar", line] if line.strip(" ,") else [line, line]):
+    for lines in ([line], ["foo, bar", line], ["", line, "foo"]):
         with pytest.raises(RemoteProtocolError, match="malformed Sec-WebSocket-Extensions") as info:
             parse_extensions(lines)
         assert info.value.status == 400
@@ -113,7 +118,6 @@ def test_any_text_ends_in_tokens_or_in_an_error(text: str) -> None:
         found = parse_extensions([text])
     except RemoteProtocolError:
         return
-    assert found
     for name, parameters in found:
         values = [name, *(word for pair in parameters for word in pair if word is not None)]
         assert all(value and not set(value) & set(',;="\\ \t') for value in values)

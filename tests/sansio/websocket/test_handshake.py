@@ -160,6 +160,8 @@ def test_version_of_websocket(version: str | None) -> None:
         (["chat,superchat", "\tv2.chat"], ["chat", "superchat", "v2.chat"]),
         ([" , chat,, ,b ,"], ["chat", "b"]),
         (["", "chat"], ["chat"]),
+        ([""], []),
+        ([" ,", ","], []),
         (["a, A, a", "b, a"], ["a", "A", "b"]),
         (["!#$%&'*+-.^_`|~"], ["!#$%&'*+-.^_`|~"]),
     ],
@@ -168,9 +170,7 @@ def test_offered_subprotocols(lines: list[str], names: list[str]) -> None:
     assert offered_subprotocols(fields([("Sec-WebSocket-Protocol", line) for line in lines])) == names
 
 
-@pytest.mark.parametrize(
-    "line", ["", " ", ",", "a b", "a/b", 'a, "b"', "a; b", "caf\xe9", "a@b", "{}", "a,(b)", "a=b"]
-)
+@pytest.mark.parametrize("line", ["a b", "a/b", 'a, "b"', "a; b", "caf\xe9", "a@b", "{}", "a,(b)", "a=b"])
 def test_bad_subprotocols(line: str) -> None:
     """Section 4.2.1: any violation of the grammar is refused."""
     with pytest.raises(HandshakeError, match="Sec-WebSocket-Protocol") as info:

@@ -58,7 +58,6 @@ def parse_extensions(lines: Iterable[str]) -> list[Extension]:
         Empty list elements are allowed, a list of nothing else is not.
     """
     found: list[Extension] = []
-    line = None
     for line in lines:
         at = 0
         while (match := _EXTENSION.match(line, at)) is not None:
@@ -66,8 +65,6 @@ def parse_extensions(lines: Iterable[str]) -> list[Extension]:
             at = match.end()
         if line[at:].strip(" \t,"):
             raise _malformed(line)
-    if not found and line is not None:
-        raise _malformed(line)
     return found
 
 

@@ -111,15 +111,10 @@ def offered_subprotocols(headers: Fields) -> list[str]:
     """Read the Sec-WebSocket-Protocol of a request (RFC 6455 section 11.3.4); several lines are one list.
 
     :return: what the client offers, the preferred first, none twice; case counts.
-    :raises HandshakeError: 400 for what is no list of tokens, one that is empty included: a server MUST stop at a
-        violation of the grammar (section 4.2.1).
+    :raises HandshakeError: 400 for what is no list of tokens: a server MUST stop at a violation of the grammar (section
+        4.2.1).  A list of nothing, which the grammar does not have either, is taken for what it can only mean.
     """
-    lines = headers.get_list("Sec-WebSocket-Protocol")
-    if not lines:
-        return []
-    names = dict.fromkeys(_elements(lines))
-    if not names:
-        raise HandshakeError("empty Sec-WebSocket-Protocol")
+    names = dict.fromkeys(_elements(headers.get_list("Sec-WebSocket-Protocol")))
     for name in names:
         if _TOKEN.fullmatch(name) is None:
             raise HandshakeError(f"malformed Sec-WebSocket-Protocol {name[:60]!r}")
