@@ -115,15 +115,16 @@
       // A request that is neither answered nor refused is being held, as it should be.
       const held = setTimeout(() => link.open(), Math.min(1500, link.options.openTimeout / 2));
       link.signal.addEventListener("abort", () => clearTimeout(held));
-      for (;;) {
+      for (let last = ""; ;) {
         const asked = Date.now();
         const { cursor, messages, retry } = await (await link.fetch("application/json")).json();
         link.open();
         for (const message of messages) link.receive(message);
-        const moved = link.moveTo(cursor);
+        link.moveTo(new URLSearchParams(cursor));
         if (retry !== undefined) return new Ended("going away", { wait: retry });
         // A server that answers at once with nothing new is not to be asked in a tight loop.
-        if (!moved && Date.now() - asked < 500) await new Promise((next) => setTimeout(next, 500));
+        if (cursor === last && Date.now() - asked < 500) await new Promise((next) => setTimeout(next, 500));
+        last = cursor;
       }
     },
   };
@@ -134,7 +135,6 @@
       Object.assign(this, { transport, options, owner, ids });
       /** @type {?function(string)} sends a text over the connection, where the transport can */
       this.send = null;
-      this.asked = new Map(ids); // what the server is told that we have
       this.heardAt = Date.now();
       this.audible = false; // whether signs of life are to be expected
       this.openedAt = this.heard = 0;
@@ -153,7 +153,6 @@
     }
 
     fetch(type) {
-      this.asked = new Map(this.ids);
       return request(this.url(), this.options, { headers: { Accept: type }, signal: this.signal });
     }
 
@@ -171,12 +170,9 @@
       this.owner.received(envelope, this);
     }
 
-    /** Goes to a position the server names, unless it is the one we came with, which may be behind us by now. */
-    moveTo(cursor) {
-      const news = [...new URLSearchParams(cursor)].filter(([channel, id]) => this.asked.get(channel) !== id);
+    moveTo(positions) {
       this.heardAt = Date.now();
-      if (!this.over) for (const [channel, id] of news) this.ids.set(channel, id);
-      return news.length > 0;
+      if (!this.over) for (const [channel, id] of positions) this.ids.set(channel, id);
     }
 
     end(why) {
@@ -346,11 +342,11 @@
 
     #isNew(channel, id) {
       if (id === undefined) return true;
+      this.#ids.set(channel, id); // only one connection delivers at a time, so where it stands we stand
       const seen = this.#seen.get(channel) ?? new Set();
       if (seen.has(id)) return false;
       this.#seen.set(channel, seen.add(id));
       if (seen.size > this.#options.remember) seen.delete(seen.values().next().value);
-      this.#ids.set(channel, id);
       return true;
     }
 
