@@ -30,6 +30,7 @@ _ROOMS = frozenset(
         "options",
         "process",
         "routing",
+        "tcpclient",
         "tcpserver",
         "template",
         "testing",
