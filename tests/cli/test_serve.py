@@ -49,6 +49,9 @@ async def make_later():
     await asyncio.sleep(0)
     return webfw.web.Application(routes)
 
+no_broker = webfw.web.Application(routes, broker="redis://user:secret@127.0.0.1:1/0")
+own_broker = webfw.web.Application(routes, broker="memory:?history_size=3")
+
 own_log = webfw.web.Application(routes, log_function=lambda handler: print("own line", flush=True))
 
 def callback(request):
@@ -261,6 +264,12 @@ def test_an_idle_connection_does_not_hold_the_server_up(serve: Start) -> None:
         assert client.recv(4096) == b""
 
 
+def test_a_broker_is_there_before_the_first_request_and_closed_after_the_last(serve: Start) -> None:
+    command = serve("served:own_broker")
+    assert get(command.url()) == (200, "hello")
+    assert command.stop(signal.SIGTERM)[0] == 0
+
+
 # --- what cannot be served ---
 
 
@@ -272,6 +281,7 @@ def test_an_idle_connection_does_not_hold_the_server_up(serve: Start) -> None:
         (["served:Hello"], 2, "webfw: served:Hello is the class Hello; it must be"),
         (["served:app", "--keyfile", "x"], 2, "webfw: --keyfile needs --certfile"),
         (["served:app", "--certfile", "x"], 1, "webfw: --certfile x: no such file or directory"),
+        (["served:no_broker"], 1, "webfw: no broker: redis://user:***@127.0.0.1:1/0"),
         (["served:app", "--bind", "nonsense"], 2, "webfw: --bind: bind address 'nonsense' has no port"),
         (["served:app", "--app-dir", "none"], 2, "webfw: the application directory 'none' does not exist"),
     ],

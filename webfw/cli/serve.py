@@ -9,7 +9,7 @@ import signal
 import ssl
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from webfw._version import __version__
@@ -21,6 +21,8 @@ from webfw.httpserver import HTTPServer
 from webfw.httputil import HTTPServerConnectionDelegate
 from webfw.ioloop.backend import new_event_loop, thread_event_loop
 from webfw.log import gen_log
+from webfw.pubsub import BrokerError
+from webfw.web import Application
 
 if TYPE_CHECKING:
     # add_parser's type has no name outside argparse's stub.
@@ -101,12 +103,33 @@ async def _serve(app: Any, target: str, listeners: Sequence[Listener], tls: ssl.
     if isinstance(settings, dict):
         settings.setdefault("log_function", log_function)
     server = HTTPServer(app, ssl_options=tls)
-    with _signals() as signals:
-        server.add_sockets([listener.socket for listener in listeners])
-        for listener in listeners:
-            _say(f"webfw {__version__} serving {target} on {listener.url(tls is not None)}")
-        await signals.get()
-        return await _stop(server, signals)
+    async with _broker(app):
+        with _signals() as signals:
+            server.add_sockets([listener.socket for listener in listeners])
+            for listener in listeners:
+                _say(f"webfw {__version__} serving {target} on {listener.url(tls is not None)}")
+            await signals.get()
+            return await _stop(server, signals)
+
+
+@contextlib.asynccontextmanager
+async def _broker(app: Any) -> AsyncIterator[None]:
+    """The broker that the application is set to use, connected before the first request and closed after the last.
+
+    :raises CommandError: it cannot be had; better now than at the first client.
+    """
+    if not (isinstance(app, Application) and app.settings.get("broker")):
+        yield
+        return
+    try:
+        broker = app.broker
+        await broker.start()
+    except (BrokerError, ImportError, ValueError) as error:
+        raise CommandError(f"no broker: {error}") from error
+    try:
+        yield
+    finally:
+        await broker.close()
 
 
 async def _stop(server: HTTPServer, signals: "asyncio.Queue[int]") -> int:
