@@ -1,0 +1,146 @@
+"""Whatever a peer sends as WebSocket frames, it comes out as messages and control frames, or raises FrameError.
+
+And: it comes out the same however it is split, and what is held back stays within its bounds.  A million mutated
+streams: ``python tests/fuzz/fuzz_websocket.py --seconds 3600 --count 1000000``.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from webfw.sansio.errors import RemoteProtocolError
+from webfw.sansio.websocket import (
+    Close,
+    Deflate,
+    DeflateParameters,
+    FrameError,
+    Machine,
+    Ping,
+    Pong,
+    State,
+    encode_close,
+)
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from mutation import load, main
+
+#: max_message_size, and the parameters of permessage-deflate.
+OPTIONS = [
+    (1 << 20, None),
+    (60, None),
+    (1 << 16, DeflateParameters()),
+    (500, DeflateParameters(True, True, 9, 9)),
+]
+#: A header, and the payload of a control frame.
+MAX_PENDING = 14 + 125
+TOKENS = [
+    *(b"\x81", b"\x82", b"\x01", b"\x02", b"\x80", b"\x00", b"\x88", b"\x89", b"\x8a", b"\x83", b"\x8b"),
+    *(b"\xc1", b"\xc2", b"\x41", b"\x42", b"\xa1", b"\x91", b"\xc0", b"\xc9", b"\x09", b"\x7d", b"\xfd"),
+    *(b"\x7e", b"\x7e\x00\x7e", b"\x7e\x00\x7d", b"\x7f", b"\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
+    *(b"\xfe", b"\xfe\x00\x7e", b"\xfe\x00\x7d", b"\xff", b"\xff\x00\x00\x00\x00\x00\x01\x00\x00"),
+    *(b"\x7f\xff\xff\xff\xff\xff\xff\xff\xff", b"\xff\x7f\xff\xff\xff\xff\xff\xff\xff", b"\x00\x00\x00\x00"),
+    # Whole frames from a server, then with a mask of zeros from a client.
+    *(b"\x81\x02hi", b"\x82\x01\xff", b"\x01\x02\xe2\x82", b"\x80\x01\xac", b"\x00\x01\x90", b"\x01\x01\xed"),
+    *(b"\x89\x00", b"\x8a\x01a", b"\x88\x00", b"\x88\x02\x03\xe8", b"\x88\x03\x03\xe8\xff", b"\x88\x01\x03"),
+    *(
+        b"\xc1\x07\xf2H\xcd\xc9\xc9\x07\x00",
+        b"\xc1\x05\xf2\x00\x11\x00\x00",
+        b"\xc2\x01\x00",
+        b"\x41\x01\xf2",
+    ),
+    *(b"\x81\x82\x00\x00\x00\x00hi", b"\x82\x81\x00\x00\x00\x00\xff", b"\x01\x82\x00\x00\x00\x00\xe2\x82"),
+    *(b"\x80\x81\x00\x00\x00\x00\xac", b"\x89\x80\x00\x00\x00\x00", b"\x88\x82\x00\x00\x00\x00\x03\xe8"),
+    *(b"\xc1\x87\x00\x00\x00\x00\xf2H\xcd\xc9\xc9\x07\x00", b"\xc1\x85\x00\x00\x00\x00\xf2\x00\x11\x00\x00"),
+    *(b"\xc0", b"\xf4\x90", b"\xed\xa0\x80", b"\xe2\x82\xac", b"\xf0\x9f\x98\x80", b"\x00\x00\xff\xff"),
+    *(b"\x7e\x00\xc8" + b"a" * 200, b"\xfe\x00\xc8\x00\x00\x00\x00" + b"a" * 200, b"a" * 125),
+]
+SEEDS = load("websocket")
+
+
+def held(machine: Machine) -> int:
+    """Bytes of the message that has begun, characters of a text."""
+    message: Any = machine._message
+    if message is None:
+        return 0
+    size: int = (message._text if hasattr(message, "_text") else message._data).tell()
+    return size
+
+
+def outcome(
+    server: bool, limit: int, parameters: DeflateParameters | None, data: bytes, cuts: list[int]
+) -> Any:
+    """The events, and the code of the failure if there is one."""
+    deflate = None if parameters is None else Deflate(parameters, server=server)
+    machine = Machine(server=server, max_message_size=limit, deflate=deflate)
+    events: list[Any] = []
+    failure = None
+    begin = 0
+    for end in [*cuts, len(data)]:
+        machine.feed(data[begin:end])
+        begin = end
+        try:
+            while (event := machine.next_event()) is not None:
+                assert failure is None
+                events.append(event)
+        except RemoteProtocolError as error:
+            failure = refusal(machine, error)
+        assert machine.pending <= MAX_PENDING
+        assert held(machine) <= limit
+    for event in events:
+        allowed(event, limit)
+    closes = [event for event in events if type(event) is Close]
+    assert closes in ([], events[-1:])
+    assert not (closes and failure)
+    expected = State.CLOSE_RECEIVED if closes else State.FAILED if failure else State.OPEN
+    assert machine.state is expected
+    return events, failure
+
+
+def refusal(machine: Machine, error: RemoteProtocolError) -> int:
+    """The code; it and the reason must be fit for a Close, and nothing may follow."""
+    assert isinstance(error, FrameError)
+    assert error.close_code in (1002, 1007, 1008, 1009)
+    assert str(error).isascii()
+    assert encode_close(error.close_code, str(error))
+    assert machine.next_event() is None
+    return error.close_code
+
+
+def allowed(event: Any, limit: int) -> None:
+    """What comes out is nothing but what may."""
+    if type(event) is str:
+        assert len(event.encode()) <= limit
+    elif type(event) is bytes:
+        assert len(event) <= limit
+    elif type(event) is Close:
+        encode_close(event.code, event.reason)
+    else:
+        assert type(event) in (Ping, Pong)
+        assert len(event.payload) <= 125
+
+
+def check(data: bytes, cuts: list[int]) -> str:
+    """Raise `AssertionError` when `data` breaks the rule; returns what became of it."""
+    results = []
+    for server in (True, False):
+        for limit, parameters in OPTIONS:
+            whole = outcome(server, limit, parameters, data, [])
+            split = outcome(server, limit, parameters, data, cuts)
+            if parameters is not None and whole[1] != 1002:
+                # What is decompressed at once may be wrong in several ways: the cuts decide which one is seen.
+                assert split[0] == whole[0], (server, limit)
+                assert (split[1] is None) == (whole[1] is None), (server, limit)
+            else:
+                assert split == whole, (server, limit)
+            results.append(whole)
+    if any(events for events, _ in results):
+        return (
+            "events"
+            if any(failure is None for events, failure in results if events)
+            else "events and failure"
+        )
+    return "incomplete" if any(failure is None for _, failure in results) else "failure"
+
+
+if __name__ == "__main__":
+    sys.exit(main(check, SEEDS, TOKENS))
