@@ -7,14 +7,29 @@ subclass) says how to publish, follow and look back, and calls `arrived` with wh
 import asyncio
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Coroutine
+from contextvars import Context
+from typing import Any, TypeVar
 
 from webfw.log import app_log
-from webfw.pubsub.broker import Attachment, Broker, BrokerClosed, BrokerError, Listener, fan_out
-from webfw.pubsub.messages import Gap, History, Message, check_channel
+from webfw.pubsub.broker import (
+    Attachment,
+    Broker,
+    BrokerClosed,
+    BrokerError,
+    BrokerUnavailable,
+    Listener,
+    fan_out,
+    tell_closed,
+)
+from webfw.pubsub.messages import Gap, History, Message, check_channel, check_count
 
 __all__ = ["Channel", "HubBroker"]
+
+_T = TypeVar("_T")
+
+#: Seconds that a broker which is closed may take to say that its members are gone.
+GOODBYE = 1.0
 
 
 class Channel:
@@ -25,7 +40,19 @@ class Channel:
         on from here.  None while the channel is not followed yet.
     """
 
-    __slots__ = ("joining", "listeners", "lock", "members", "name", "position", "told")
+    __slots__ = (
+        "ahead",
+        "early",
+        "joining",
+        "listeners",
+        "lock",
+        "members",
+        "name",
+        "position",
+        "settling",
+        "telling",
+        "told",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -33,31 +60,40 @@ class Channel:
         self.listeners: dict[_Attached, Listener] = {}
         #: Those who are still being given what they missed, with what has arrived meanwhile.
         self.joining: dict[_Attached, list[Message | Gap]] = {}
+        #: Those who have seen more, on another process, than has arrived here: they listen from that id on.
+        self.ahead: dict[_Attached, tuple[str, Listener]] = {}
+        #: What arrives while the engine begins to follow; None at other times.
+        self.early: list[Message] | None = None
         self.members: Counter[str] = Counter()
-        #: The members as the engine has been told.
-        self.told: dict[str, int] = {}
+        #: The members as the engine has been told; None when that is not known.
+        self.told: dict[str, int] | None = {}
         #: Held while the engine is told to follow the channel, or not to.
         self.lock = asyncio.Lock()
+        #: Held while the engine is told who is here, so that the newest word is the last.
+        self.telling = asyncio.Lock()
+        #: Whether a task is about to look who has left.
+        self.settling = False
 
     @property
     def wanted(self) -> bool:
         """Whether anybody listens here, or is about to."""
-        return bool(self.listeners or self.joining)
+        return bool(self.listeners or self.joining or self.ahead)
 
 
 class _Attached:
-    __slots__ = ("_broker", "_channel", "_member", "position")
+    __slots__ = ("broker", "channel", "member", "position")
 
-    def __init__(self, broker: "HubBroker", channel: Channel, member: str | None) -> None:
-        self._broker: HubBroker | None = broker
-        self._channel = channel
-        self._member = member
+    def __init__(self, broker: "HubBroker", channel: Channel) -> None:
+        self.broker: HubBroker | None = broker
+        self.channel = channel
+        #: Who listens, once that has been counted.
+        self.member: str | None = None
         self.position = ""
 
     def detach(self) -> None:
-        broker, self._broker = self._broker, None
+        broker, self.broker = self.broker, None
         if broker is not None:
-            broker._detach(self, self._channel, self._member)
+            broker._detach(self)
 
 
 class HubBroker(Broker):
@@ -76,6 +112,7 @@ class HubBroker(Broker):
         self.channels: dict[str, Channel] = {}
         self._starting: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ready = False
         self._closed = False
 
     # What an engine must do.
@@ -96,8 +133,10 @@ class HubBroker(Broker):
         """Have every message published from now on come to `arrived`, in order, until `engine_unfollow`.
 
         It goes on by itself after an outage, from `Channel.position`; where that is too old, it calls `lost`.
+        If it fails or is cancelled, it does not follow, and clears away what it has begun.
 
-        :returns: the position from which it follows: the newest id, or one that stands before the first.
+        :returns: the position from which it follows: the newest id, or one that stands before the first.  What has
+            come to `arrived` before this returns is kept if it is newer.
         :raises BrokerUnavailable: no connection now.
         """
 
@@ -111,7 +150,8 @@ class HubBroker(Broker):
     ) -> History:
         """What the channel remembers after ``since`` up to and with ``until``, the newest ``limit`` of it.
 
-        An id that is not the engine's own makes it incomplete; no id may raise.
+        An id that is not the engine's own makes it incomplete; no id may raise.  ``since`` may be newer than ``until``,
+        when it comes from another process: then there are no messages, and it is complete if ``since`` is known.
         """
 
     @abstractmethod
@@ -122,7 +162,8 @@ class HubBroker(Broker):
     async def engine_announce(self, channel: str, members: dict[str, int]) -> None:
         """Say who listens in this process, in place of what was said before; empty for nobody.
 
-        It is called again every third of `presence_ttl`, and may be forgotten after that.
+        It is called again every third of `presence_ttl`, and may be forgotten after that; for one channel, one call
+        after the other.  `close` calls it for all channels with members, before `engine_close`.
         """
 
     @abstractmethod
@@ -136,22 +177,34 @@ class HubBroker(Broker):
     # What an engine calls.
 
     def arrived(self, message: Message) -> None:
-        """A message has come; one that came before is ignored."""
+        """A message has come; one that came before, or for a channel that is not followed, is ignored."""
         channel = self.channels.get(message.channel)
         if channel is None:
             return
-        if channel.position is not None and not self.newer(message.id, channel.position):
+        if channel.position is None:
+            if channel.early is not None:
+                channel.early.append(message)
+            return
+        if not self.newer(message.id, channel.position):
             return
         channel.position = message.id
+        for place, (since, listener) in list(channel.ahead.items()):
+            if self.newer(message.id, since):
+                del channel.ahead[place]
+                channel.listeners[place] = listener
         self._to_all(channel, message)
 
     def lost(self, name: str, position: str) -> None:
         """Messages were lost in an outage: tell everybody, and go on from ``position``."""
         channel = self.channels.get(name)
-        if channel is not None:
-            channel.position = position
-            self.stats.gaps += len(channel.listeners)
-            self._to_all(channel, Gap(name, "history"))
+        if channel is None or channel.position is None:
+            return
+        channel.position = position
+        for place, (_, listener) in channel.ahead.items():
+            channel.listeners[place] = listener
+        channel.ahead.clear()
+        self.stats.gaps += len(channel.listeners)
+        self._to_all(channel, Gap(name, "history"))
 
     def _to_all(self, channel: Channel, event: Message | Gap) -> None:
         for pending in channel.joining.values():
@@ -162,7 +215,11 @@ class HubBroker(Broker):
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run something of the engine's beside the program, until it ends or the broker is closed."""
-        task = asyncio.get_running_loop().create_task(coroutine)
+        if self._closed:
+            coroutine.close()
+            return
+        # In a context of its own: it serves everybody, not the request that happened to be the first.
+        task = asyncio.get_running_loop().create_task(coroutine, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._spawned)
 
@@ -174,39 +231,60 @@ class HubBroker(Broker):
     # The contract.
 
     async def start(self) -> None:
+        if self._ready:
+            return
         if self._closed:
-            raise BrokerClosed("this broker has been closed")
-        if self._starting is None:
-            self._starting = asyncio.ensure_future(self._start())
+            raise _closed()
         starting = self._starting
+        if starting is None:
+            starting = asyncio.get_running_loop().create_task(self._start(), context=Context())
+            starting.add_done_callback(self._started)
+            self._starting = starting
         try:
             # Shielded: whoever is cancelled while waiting must not take the connection from the others.
             await asyncio.shield(starting)
-        except BrokerError:
-            if self._starting is starting:
-                self._starting = None  # the next call tries again
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if self._closed and me is not None and not me.cancelling():
+                raise _closed() from None
             raise
 
     async def _start(self) -> None:
         await self.engine_start()
-        self.spawn(self._keep_presence())
+        if not self._closed:
+            self._ready = True
+            self.spawn(self._keep_presence())
+
+    def _started(self, task: "asyncio.Task[None]") -> None:
+        if task.cancelled() or task.exception() is not None:
+            self._starting = None  # the next call tries again
+
+    async def _ask(self, answer: Awaitable[_T]) -> _T:
+        try:
+            return await answer
+        except BrokerUnavailable:
+            if self._closed:
+                raise _closed() from None
+            raise
 
     async def publish(self, channel: str, message: Any) -> str:
         check_channel(channel)
-        await self.start()
-        id = await self.engine_publish(channel, message)
+        if not self._ready:
+            await self.start()
+        id = await self._ask(self.engine_publish(channel, message))
         self.stats.published += 1
         return id
 
     async def history(self, channel: str, since: str | None = None, limit: int | None = None) -> History:
         check_channel(channel)
+        check_count("limit", 0 if limit is None else limit)
         await self.start()
-        return await self.engine_history(channel, since, None, limit)
+        return await self._ask(self.engine_history(channel, since, None, limit))
 
     async def presence(self, channel: str) -> dict[str, int]:
         check_channel(channel)
         await self.start()
-        return await self.engine_presence(channel)
+        return await self._ask(self.engine_presence(channel))
 
     async def attach(
         self,
@@ -218,63 +296,99 @@ class HubBroker(Broker):
         member: str | None = None,
     ) -> Attachment:
         check_channel(channel)
+        check_count("last", last)
         await self.start()
         entry = self.channels.get(channel)
         if entry is None:
             entry = self.channels[channel] = Channel(channel)
-        place = _Attached(self, entry, member)
+        place = _Attached(self, entry)
         pending = entry.joining[place] = []
         try:
-            async with entry.lock:
-                if entry.position is None:
-                    entry.position = await self.engine_follow(channel)
-            place.position = position = entry.position
-            # Nothing has been awaited since: what comes from here on stands behind the position.
-            pending.clear()
-            past: list[Message | Gap] = []
+            await self._ask(self._join(entry, place, member))
+            past = History([], True, place.position)
             if since is not None or last:
-                past = await self._missed(channel, since, position, None if since is not None else last)
+                limit = None if since is not None else last
+                past = await self._ask(self.engine_history(channel, since, place.position, limit))
             if self._closed:
-                raise BrokerClosed("this broker has been closed")
+                raise _closed()
         except BaseException:
-            entry.joining.pop(place, None)
             place.detach()
             raise
-        if place._broker is None:  # detached meanwhile
-            return place
-        for event in past:
-            fan_out([listener], event)
-        # Without a wait in between, so that nothing can come twice or be passed over.
+        # Without a wait from here on, so that nothing can come twice or be passed over.
         del entry.joining[place]
-        for event in pending:
-            fan_out([listener], event)
-        entry.listeners[place] = listener
-        if member is not None:
-            entry.members[member] += 1
-            await self._announce(entry)
+        if since is not None and past.complete and self.newer(since, place.position):
+            place.position = since
+        self._give_past(listener, channel, past, pending, place.position)
+        assert entry.position is not None
+        if self.newer(place.position, entry.position) and not any(
+            isinstance(event, Gap) for event in pending
+        ):
+            entry.ahead[place] = (place.position, listener)
+        else:
+            entry.listeners[place] = listener
         return place
 
-    async def _missed(
-        self, channel: str, since: str | None, position: str, limit: int | None
-    ) -> list[Message | Gap]:
-        past = await self.engine_history(channel, since, position, limit)
-        events: list[Message | Gap] = []
-        if not past.complete:
-            self.stats.gaps += 1
-            events.append(Gap(channel, "history"))
-        self.stats.recovered += len(past.messages)
-        events += past.messages
-        return events
+    async def _join(self, entry: Channel, place: _Attached, member: str | None) -> None:
+        """Have the channel followed, set the position from which this place has all, and say who is here."""
+        early: list[Message] = []
+        async with entry.lock:
+            if entry.position is None:
+                entry.early = early
+                try:
+                    entry.position = await self.engine_follow(entry.name)
+                finally:
+                    entry.early = None
+        place.position = entry.position
+        # Nothing has been awaited since: what comes from here on stands behind the position.
+        entry.joining[place].clear()
+        for message in early:
+            self.arrived(message)
+        if member is not None:
+            place.member = member
+            entry.members[member] += 1
+            await self._announce(entry)
 
-    def _detach(self, place: _Attached, entry: Channel, member: str | None) -> None:
+    def _give_past(
+        self, listener: Listener, channel: str, past: History, pending: list[Message | Gap], position: str
+    ) -> None:
+        """Deliver what was recovered, then what has arrived in the meantime behind the position."""
+        stats = self.stats
+        if not past.complete:
+            stats.gaps += 1
+            fan_out([listener], Gap(channel, "history"))
+        for message in past.messages:
+            stats.recovered += 1
+            fan_out([listener], message)
+        gone_on = False
+        for event in pending:
+            if isinstance(event, Gap):
+                stats.gaps += 1
+                gone_on = True  # ids may have begun anew: they cannot be compared any more
+            elif gone_on or self.newer(event.id, position):
+                stats.delivered += 1
+            else:
+                continue
+            fan_out([listener], event)
+
+    def _detach(self, place: _Attached) -> None:
+        entry = place.channel
         entry.joining.pop(place, None)
-        if entry.listeners.pop(place, None) is not None and member is not None:
+        entry.ahead.pop(place, None)
+        entry.listeners.pop(place, None)
+        member, place.member = place.member, None
+        if member is not None:
             entry.members[member] -= 1
-            if not entry.members[member]:
+            if entry.members[member] <= 0:  # below, when the broker was closed
                 del entry.members[member]
-            self.spawn(self._announce(entry))
-        if not entry.wanted and not self._closed:
-            self.spawn(self._leave(entry))
+        if (member is not None or not entry.wanted) and not entry.settling and not self._closed:
+            entry.settling = True
+            self.spawn(self._settle(entry))
+
+    async def _settle(self, entry: Channel) -> None:
+        """Say who is left, and follow no more if that is nobody."""
+        entry.settling = False
+        await self._announce(entry)
+        await self._leave(entry)
 
     async def _leave(self, entry: Channel) -> None:
         """Follow a channel no more, unless somebody has come back to it."""
@@ -283,50 +397,78 @@ class HubBroker(Broker):
                 return
             if entry.position is not None:
                 entry.position = None
-                await self.engine_unfollow(entry.name)
-            if not entry.wanted and not entry.members and not entry.told:
+                try:
+                    await self.engine_unfollow(entry.name)
+                except BrokerError:
+                    pass  # it is away, and has nothing to follow with
+            if not entry.wanted and entry.told == {} and not entry.telling.locked():
                 del self.channels[entry.name]
 
-    async def _announce(self, entry: Channel) -> None:
-        """Tell the engine who listens here, if that is news.  Presence is no reason to fail: it is told again."""
-        members = dict(entry.members)
-        if members == entry.told:
-            return
-        before, entry.told = entry.told, members
-        try:
-            await self.engine_announce(entry.name, members)
-        except BrokerError:
-            if entry.told is members:
-                entry.told = before
+    async def _announce(self, entry: Channel, again: bool = False) -> bool:
+        """Tell the engine who listens here, if that is news; False if it could not be told, and will be later."""
+        async with entry.telling:
+            members = dict(entry.members)
+            if members == entry.told and not again:
+                return True
+            entry.told = None
+            try:
+                await self.engine_announce(entry.name, members)
+            except BrokerError:
+                return False  # presence is no reason to fail
+            entry.told = members
+            return True
 
     async def _keep_presence(self) -> None:
         while True:
             await asyncio.sleep(self.presence_ttl / 3)
             for entry in list(self.channels.values()):
-                members = dict(entry.members)
-                if not members and not entry.told:
-                    continue
                 try:
-                    await self.engine_announce(entry.name, members)
-                    entry.told = members
-                except BrokerError:
-                    break  # it is away; the next round tells them again
-                if not entry.wanted:
-                    await self._leave(entry)
+                    if (entry.members or entry.told != {}) and not await self._announce(entry, again=True):
+                        break  # the engine is away; the next round tells them again
+                    if not entry.wanted:
+                        await self._leave(entry)
+                except Exception:
+                    # Border: whatever the engine's client raises, presence has to go on.
+                    app_log.error("Uncaught exception in the presence of %s", entry.name, exc_info=True)
 
     async def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        starting, self._starting = self._starting, None
-        if starting is not None and not starting.done():
-            starting.cancel()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, *([starting] if starting else []), return_exceptions=True)
+        self._ready = False
         channels, self.channels = self.channels, {}
         for entry in channels.values():
-            for place, listener in list(entry.listeners.items()):
-                place._broker = None
-                listener.broker_closed()
-        await self.engine_close()
+            for place in (*entry.listeners, *entry.ahead):
+                place.broker = None
+            tell_closed([*entry.listeners.values(), *(listener for _, listener in entry.ahead.values())])
+        try:
+            await self._say_goodbye([entry for entry in channels.values() if entry.told != {}])
+        finally:
+            try:
+                await self._end_tasks()
+            finally:
+                await self.engine_close()
+
+    async def _say_goodbye(self, entries: list[Channel]) -> None:
+        """Tell the engine that the members of this process are gone, if there is time for it."""
+        for entry in entries:
+            entry.members.clear()
+        if entries:
+            goodbyes = [asyncio.ensure_future(self._announce(entry)) for entry in entries]
+            try:
+                async with asyncio.timeout(GOODBYE):
+                    await asyncio.gather(*goodbyes, return_exceptions=True)
+            except TimeoutError:
+                pass
+
+    async def _end_tasks(self) -> None:
+        tasks = [*self._tasks]
+        if self._starting is not None:
+            tasks.append(self._starting)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _closed() -> BrokerClosed:
+    return BrokerClosed("this broker has been closed")
