@@ -20,6 +20,7 @@ _ROOMS = frozenset(
     [
         "concurrent",
         "escape",
+        "httpclient",
         "httpserver",
         "httputil",
         "ioloop",
