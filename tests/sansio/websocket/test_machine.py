@@ -5,6 +5,7 @@ What it makes of frames, right and wrong, is in tests/conformance/test_websocket
 
 import gc
 import random
+import sys
 import tracemalloc
 import zlib
 from itertools import product
@@ -119,6 +120,28 @@ def test_small_messages_have_no_way_of_their_own(server: bool) -> None:
                     outcome.append((error.close_code, str(error)))
             outcomes.append((outcome, machine.state))
         assert outcomes[0] == outcomes[1] == outcomes[2], bytes(frame)
+
+
+@BOTH
+def test_a_small_message_costs_three_calls(server: bool) -> None:
+    """The way that most messages go: `feed`, and `next_event` twice, which call nothing in Python themselves."""
+    machine = Machine(server=server)
+    frame = encode_frame(TEXT, b"x" * 64, mask=server)
+    calls = []
+
+    def profile(frame: Any, kind: str, argument: object) -> None:
+        if kind == "call":
+            calls.append(frame.f_code.co_name)
+
+    sys.setprofile(profile)
+    try:
+        machine.feed(frame)
+        first = machine.next_event()
+        second = machine.next_event()
+    finally:
+        sys.setprofile(None)
+    assert (first, second) == ("x" * 64, None)
+    assert calls == ["feed", "next_event", "next_event"]
 
 
 @BOTH
