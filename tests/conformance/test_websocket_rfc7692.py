@@ -654,3 +654,68 @@ def test_text_is_checked_after_decompression(cut: int | None) -> None:
 
 def test_damaged_message() -> None:
     assert error_of(compressed_machine(), encode_frame(BINARY, b"\xff\xff", rsv1=True, mask=True)) == 1007
+
+
+# --- damage ---
+
+
+def ending(chunks: list[bytes], takeover: bool, max_size: int) -> list[object]:
+    """What comes out of a stream, and whether it ends in an error.
+
+    Which one of several faults in a message is named depends on how it was cut: bad UTF-8, damage, its size, or very
+    many streams.
+    """
+    parameters = DeflateParameters(client_no_context_takeover=not takeover)
+    machine = Machine(server=True, max_message_size=max_size, deflate=Deflate(parameters, server=True))
+    found: list[object] = []
+    try:
+        for chunk in chunks:
+            found.extend(feed(machine, chunk))
+    except FrameError as error:
+        found.append("failed" if error.close_code in (1007, 1008, 1009) else error.close_code)
+    return found
+
+
+def damaged(rng: random.Random, data: bytes, chance: float) -> bytes:
+    if not data or rng.random() > chance:
+        return data
+    octets = bytearray(data)
+    octets[rng.randrange(len(octets))] ^= 1 << rng.randrange(8)
+    return bytes(octets)
+
+
+def damaged_stream(rng: random.Random) -> bytes:
+    sender = Deflate(DeflateParameters(), server=False)
+    wire = b""
+    for _ in range(rng.randrange(1, 4)):
+        data = rng.choice(
+            [b"Hello", "κ".encode() * rng.randrange(60), bytes(rng.randrange(2000)), b"", b"\xff"]
+        )
+        packed = b"\x03\x00" * rng.choice([0, 0, 1, 100]) + damaged(rng, sender.compress(data), 0.4)
+        sender.forget_sent()
+        cuts = sorted(rng.randrange(len(packed) + 1) for _ in range(rng.randrange(4)))
+        edges = [0, *cuts, len(packed)]
+        opcode = rng.choice([TEXT, BINARY])
+        for number, (begin, end) in enumerate(itertools.pairwise(edges)):
+            wire += encode_frame(
+                CONTINUATION if number else opcode,
+                packed[begin:end],
+                fin=number == len(edges) - 2,
+                rsv1=not number and rng.random() < 0.95,
+                mask=True,
+            )
+    return damaged(rng, wire, 0.2)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damaged_streams_end_the_same_however_they_are_cut(seed: int) -> None:
+    """In messages or in a FrameError and nothing else; whole, byte by byte and split at random."""
+    rng = random.Random(seed)
+    for _ in range(60):
+        wire = damaged_stream(rng)
+        takeover, max_size = rng.random() < 0.5, rng.choice([5, 100, 100_000])
+        whole = ending([wire], takeover, max_size)
+        assert ending([wire[at : at + 1] for at in range(len(wire))], takeover, max_size) == whole
+        cuts = sorted(rng.randrange(len(wire) + 1) for _ in range(3))
+        chunks = [wire[a:b] for a, b in itertools.pairwise([0, *cuts, len(wire)])]
+        assert ending(chunks, takeover, max_size) == whole

@@ -167,7 +167,9 @@ class Deflate:
         :raises FrameError: 1009 when more would come out; 1007 for data that is not in DEFLATE format or refers back
             too far; 1008 for a message made of very many DEFLATE streams.  The connection must then be failed.
 
-        A message of no bytes at all is an empty one, although a sender should have sent one byte (section 7.2.3.6).
+        That a peer refers back beyond its window is noticed only where zlib has let go of what lies there, and that
+        depends on how the data was cut.  A message of no bytes at all is an empty one, although a sender should have
+        sent one byte (section 7.2.3.6).
         """
         self._octets += len(payload)
         max_size = min(max_size, _MAX_SIZE)
@@ -179,7 +181,7 @@ class Deflate:
         out = b""
         if data:
             if stream is None:
-                stream = zlib.decompressobj(-self._peer_bits)
+                stream = self._begin_stream(self._octets - len(payload))
             try:
                 out = stream.decompress(data, max_size + 1)
                 if len(out) > max_size:
@@ -213,12 +215,7 @@ class Deflate:
             if stream is None:
                 if at > end:  # The stream before took a part of the tail for its own.
                     raise _corrupt()
-                self._streams += 1
-                if self._streams > _FREE_STREAMS + self._octets // _BYTES_PER_STREAM:
-                    raise FrameError(
-                        "compressed message of too many small streams", CloseCode.POLICY_VIOLATION
-                    )
-                stream = zlib.decompressobj(-self._peer_bits)
+                stream = self._begin_stream(self._octets - (end - at))
             piece = rest[at : at + _INPUT]
             part = stream.decompress(piece, left + 1)
             parts.append(part)
@@ -230,6 +227,13 @@ class Deflate:
                 at -= len(stream.unused_data)
                 stream = None
         return b"".join(parts), stream
+
+    def _begin_stream(self, offset: int) -> Any:
+        """A new DEFLATE stream from that byte of the message on."""
+        self._streams += 1
+        if self._streams > _FREE_STREAMS + offset // _BYTES_PER_STREAM:
+            raise FrameError("compressed message of too many small streams", CloseCode.POLICY_VIOLATION)
+        return zlib.decompressobj(-self._peer_bits)
 
 
 def _too_big() -> FrameError:
