@@ -12,7 +12,9 @@ from webfw.web.decorators import (
     stream_request_body,
 )
 from webfw.web.errors import Finish, HTTPError, MissingArgumentError
+from webfw.web.eventsource import EventSourceHandler
 from webfw.web.handler import RequestHandler
+from webfw.web.longpoll import LongPollHandler
 from webfw.web.signing import (
     DEFAULT_SIGNED_VALUE_MIN_VERSION,
     DEFAULT_SIGNED_VALUE_VERSION,
@@ -35,10 +37,12 @@ __all__ = [
     "MIN_SUPPORTED_SIGNED_VALUE_VERSION",
     "Application",
     "ErrorHandler",
+    "EventSourceHandler",
     "FallbackHandler",
     "Finish",
     "GZipContentEncoding",
     "HTTPError",
+    "LongPollHandler",
     "MissingArgumentError",
     "OutputTransform",
     "RedirectHandler",

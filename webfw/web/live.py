@@ -66,15 +66,15 @@ class Place:
 
     What arrives while the place is being taken is kept until then.
 
-    :ivar position: the id of the last message that was handed on, or from which they go on; None before it is known.
+    :ivar position: the id of the last message that the door has sent, or from which they go on; None while unknown.
     """
 
     __slots__ = ("_kept", "_missed", "attachment", "channel", "door", "position")
 
-    def __init__(self, door: "Live", channel: str) -> None:
+    def __init__(self, door: "Live", channel: str, since: str | None) -> None:
         self.door: Live | None = door
         self.channel = channel
-        self.position: str | None = None
+        self.position = since
         self.attachment: Attachment | None = None
         self._kept: list[Message | Gap] | None = []
         self._missed = False
@@ -94,10 +94,10 @@ class Place:
             return
         self.attachment = attachment
         kept, self._kept = self._kept or [], None
+        if not any(isinstance(event, Message) for event in kept):
+            self.position = attachment.position
         for event in kept:
             door._live_event(self, event)
-        if self.position is None:
-            self.position = attachment.position
         door._live_joined(self)
 
     def missed(self) -> None:
@@ -175,7 +175,7 @@ class Live(HandlerState):
             raise ValueError(f"this client has the channel {channel!r} already")
         if since is None:
             since = self.get_cursor().get(channel)
-        place = self._places[channel] = Place(self, channel)
+        place = self._places[channel] = Place(self, channel, since)
         task = asyncio.ensure_future(self._take(place, since, last, member))
         task.add_done_callback(self._taken)
         return task
