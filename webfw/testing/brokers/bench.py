@@ -165,5 +165,14 @@ async def becomes(ask: Callable[[], Awaitable[Any]], wanted: Any, what: str) -> 
         await asyncio.sleep(0.02)
 
 
+async def finished(task: "asyncio.Task[Any]", what: str) -> Any:
+    """The result of a task that must end by itself."""
+    if not (await asyncio.wait([task], timeout=PATIENCE))[0]:
+        task.cancel()
+        raise AssertionError(f"{what} has not ended")
+    return task.result()
+
+
 async def drain(subscription: Subscription) -> list[Any]:
+    """The data of all that comes until the subscription ends."""
     return plain([event async for event in subscription])

@@ -7,13 +7,13 @@ from typing import Any
 
 from webfw.pubsub.messages import Gap, Message
 from webfw.testing.brokers.bench import (
-    PATIENCE,
     Bench,
     Collector,
     becomes,
     drain,
     equal,
     expect,
+    finished,
     plain,
     publish,
     refuses,
@@ -252,7 +252,8 @@ async def ways_to_subscribe(bench: Bench) -> None:
     async with broker.subscribe(channel) as inside:
         waiting = asyncio.ensure_future(drain(inside))
         await asyncio.sleep(0)
-    equal(await asyncio.wait_for(waiting, PATIENCE), [], "a waiting reader whose subscription is closed")
+    reader = "a waiting reader whose subscription is closed"
+    equal(await finished(waiting, reader), [], reader)
     lazy.close()
     never = broker.subscribe(channel)
     never.close()

@@ -8,13 +8,13 @@ from typing import Any
 from webfw.pubsub.broker import Broker, BrokerClosed, SlowSubscriber
 from webfw.pubsub.messages import Gap
 from webfw.testing.brokers.bench import (
-    PATIENCE,
     Bench,
     Collector,
     becomes,
     drain,
     equal,
     expect,
+    finished,
     plain,
     publish,
     refuses,
@@ -129,7 +129,7 @@ async def closing(bench: Bench) -> None:
     await listener.until("kept")
     await broker.close()
     await broker.close()
-    equal(await asyncio.wait_for(waiting, PATIENCE), [], "what a waiting reader got")
+    equal(await finished(waiting, "a waiting reader"), [], "what a waiting reader got")
     equal(await drain(kept), ["kept"], "what was there to be read when the broker was closed")
     equal(listener.closed, 1, "times a listener was told")
     place.detach()

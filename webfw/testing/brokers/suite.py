@@ -45,14 +45,19 @@ async def check_broker(make: Make, *, shared: bool = True) -> None:
 
 
 async def attempt(check: Callable[[Bench], Awaitable[None]], bench: Bench) -> Exception | None:
-    failure: Exception | None = None
-    for work in (check(bench), bench.close()):
-        try:
-            async with asyncio.timeout(LIMIT):
-                await work
-        except Exception as error:
-            # Border: whatever a broker under test raises is a failure of its check, and the next one still runs.
-            if isinstance(error, TimeoutError):
-                error = AssertionError(f"it has not ended within {LIMIT:g} s")
-            failure = failure or error
-    return failure
+    """Run a check, and close what it has made; gives what has failed."""
+    failures = [await _failure(check, bench), await _failure(Bench.close, bench)]
+    return failures[0] or failures[1]
+
+
+async def _failure(work: Callable[[Bench], Awaitable[None]], bench: Bench) -> Exception | None:
+    limit = asyncio.timeout(LIMIT)
+    try:
+        async with limit:
+            await work(bench)
+    except Exception as error:
+        # Border: whatever a broker under test raises is a failure of its check, and the next one still runs.
+        if limit.expired():
+            return AssertionError(f"it has not ended within {LIMIT:g} s")
+        return error
+    return None
