@@ -117,7 +117,7 @@ def test_sharing_the_window() -> None:
     assert receive(peer, first) == b"Hello"
     assert receive(peer, second) == b"Hello"
     assert ours.compress(b"Hello") == first
-    assert ours.compress(b"Hello") == second
+    assert len(ours.compress(b"Hello")) < len(first)  # `second` by zlib itself, others may find another way
     # Without context takeover there is nothing to refer to, in either direction.
     ours = server(NO_TAKEOVER)
     assert ours.compress(b"Hello") == ours.compress(b"Hello") == first
