@@ -277,7 +277,7 @@ class Poll(_Live):
         place = self.place = self.live.come("poll", self.request.query)
         answer: dict[str, Any] = {"messages": []}
         messages = answer["messages"] = [item for item in drained(place.queue) if not item.get("joined")]
-        if place.cursor is not None and not messages:
+        if place.cursor is not None and not messages and self.get_query_argument("wait", "") != "0":
             with suppress(TimeoutError):
                 messages.append(await asyncio.wait_for(place.queue.get(), self.live.poll_timeout))
                 messages += drained(place.queue)

@@ -112,12 +112,11 @@
 
     async poll(link) {
       link.audible = true;
-      // A request that is neither answered nor refused is being held, as it should be.
-      const held = setTimeout(() => link.open(), Math.min(1500, link.options.openTimeout / 2));
-      link.signal.addEventListener("abort", () => clearTimeout(held));
       for (let last = ""; ;) {
         const asked = Date.now();
-        const { cursor, messages, retry } = await (await link.fetch("application/json")).json();
+        // The first request does not wait for news: its answer says that there is a connection.
+        const answer = await link.fetch("application/json", last ? {} : { wait: 0 });
+        const { cursor, messages, retry } = await answer.json();
         link.open();
         for (const message of messages) link.receive(message);
         link.moveTo(new URLSearchParams(cursor));
@@ -146,14 +145,15 @@
       run().catch((error) => error).then((why) => this.end(why));
     }
 
-    url() {
+    url(more = {}) {
       const url = absolute(this.options[this.transport]);
+      for (const [name, value] of Object.entries(more)) url.searchParams.set(name, value);
       if (this.ids.size) url.searchParams.set("since", new URLSearchParams([...this.ids]));
       return url;
     }
 
-    fetch(type) {
-      return request(this.url(), this.options, { headers: { Accept: type }, signal: this.signal });
+    fetch(type, more) {
+      return request(this.url(more), this.options, { headers: { Accept: type }, signal: this.signal });
     }
 
     open() {
