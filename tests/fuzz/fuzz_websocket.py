@@ -1,15 +1,19 @@
 """Whatever a peer sends as WebSocket frames, it comes out as messages and control frames, or raises FrameError.
 
-And: it comes out the same however it is split, and what is held back stays within its bounds.  A million mutated
-streams: ``python tests/fuzz/fuzz_websocket.py --seconds 3600 --count 1000000``.
+And: it comes out the same however it is split, and what is held back stays within its bounds.  Each input is tried as
+a stream of frames, and as the payload of a message in right frames, so that what lies behind the headers is reached
+too.  A million mutated streams: ``python tests/fuzz/fuzz_websocket.py --seconds 3600 --count 1000000``.
 """
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from webfw.sansio.errors import RemoteProtocolError
 from webfw.sansio.websocket import (
+    PING,
+    TEXT,
     Close,
     Deflate,
     DeflateParameters,
@@ -19,6 +23,7 @@ from webfw.sansio.websocket import (
     Pong,
     State,
     encode_close,
+    encode_frame,
 )
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -119,20 +124,59 @@ def allowed(event: Any, limit: int) -> None:
         assert len(event.payload) <= 125
 
 
+def framed(server: bool, opcode: int, rsv1: bool, payload: bytes, cuts: list[int]) -> bytes:
+    """One message with this payload, in fragments cut there, with a Ping after each but the last."""
+    ping = encode_frame(PING, b"", mask=server)
+    stream = b""
+    bounds = [0, *cuts, len(payload)]
+    for number, (begin, end) in enumerate(pairwise(bounds)):
+        last = number == len(cuts)
+        first = number == 0
+        piece = payload[begin:end]
+        stream += encode_frame(opcode if first else 0, piece, fin=last, rsv1=rsv1 and first, mask=server)
+        stream += b"" if last else ping
+    return stream
+
+
+def compare(
+    server: bool, limit: int, parameters: DeflateParameters | None, data: bytes, cuts: list[int]
+) -> Any:
+    """What comes of a stream, which must be the same whole and split."""
+    whole = outcome(server, limit, parameters, data, [])
+    split = outcome(server, limit, parameters, data, cuts)
+    if parameters is not None and whole[1] != 1002:
+        # What is decompressed at once may be wrong in several ways: the cuts decide which one is seen.
+        assert split[0] == whole[0], (server, limit)
+        assert (split[1] is None) == (whole[1] is None), (server, limit)
+    else:
+        assert split == whole, (server, limit)
+    return whole
+
+
+def message(
+    server: bool, limit: int, parameters: DeflateParameters | None, data: bytes, cuts: list[int]
+) -> None:
+    """The input as the payload of a message; without compression it is known what comes of it."""
+    opcode = 1 + len(data) % 2
+    stream = framed(server, opcode, parameters is not None, data, cuts)
+    events, failure = compare(server, limit, parameters, stream, cuts)
+    if parameters is None and failure is None:
+        assert events == [Ping(b"")] * len(cuts) + [data.decode() if opcode == TEXT else data]
+    elif parameters is None and len(data) <= limit:
+        assert failure == 1007
+        assert "\N{REPLACEMENT CHARACTER}" in data.decode(errors="replace")
+        assert opcode == TEXT
+    else:
+        assert failure in (None, 1007, 1008, 1009)
+
+
 def check(data: bytes, cuts: list[int]) -> str:
-    """Raise `AssertionError` when `data` breaks the rule; returns what became of it."""
+    """Raise `AssertionError` when `data` breaks the rule; returns what became of it as a stream."""
     results = []
     for server in (True, False):
         for limit, parameters in OPTIONS:
-            whole = outcome(server, limit, parameters, data, [])
-            split = outcome(server, limit, parameters, data, cuts)
-            if parameters is not None and whole[1] != 1002:
-                # What is decompressed at once may be wrong in several ways: the cuts decide which one is seen.
-                assert split[0] == whole[0], (server, limit)
-                assert (split[1] is None) == (whole[1] is None), (server, limit)
-            else:
-                assert split == whole, (server, limit)
-            results.append(whole)
+            results.append(compare(server, limit, parameters, data, cuts))
+            message(server, limit, parameters, data, cuts)
     if any(events for events, _ in results):
         return (
             "events"
