@@ -283,7 +283,8 @@ class _Peer:
 
     def _take(self, kind: int, body: bytes) -> None:
         if not self.greeted:
-            self._hello(kind, body)
+            if not self.wire.closing:
+                self._hello(kind, body)
             return
         take = self._KINDS.get(kind)
         if take is None:
@@ -299,7 +300,8 @@ class _Peer:
         if version != frames.VERSION:
             # It knows what ours is as soon as it has the answer, and goes by itself.
             gen_log.warning("a worker of version %d cannot use the hub of %s", version, self.hub.place.path)
-            self.hub._loop.call_soon(self.wire.close)
+            self.hub._flush()
+            self.wire.close()
             return
         if len(body) != frames.HELLO_TO_HUB.size:
             raise RemoteProtocolError("a hello of the wrong length")
