@@ -125,6 +125,10 @@ class FakeWire:
         self.reading = True
 
     @property
+    def socket(self) -> Any:
+        return self._extra.get("socket")
+
+    @property
     def write_buffer_size(self) -> int:
         return self._buffered if self.write_paused else 0
 

@@ -34,6 +34,9 @@ READ_AHEAD = 64 * 1024
 #: Seconds in which a peer that broke the rules may still read why.
 LINGER = 2.0
 
+#: Callbacks that are being awaited: the loop itself keeps only weak references.
+_tasks: "set[asyncio.Task[None] | None]" = set()
+
 
 class Endpoint(Protocol):
     """Whose connection it is: a handler, or a client's object.  Each method is called in the connection's context."""
@@ -85,7 +88,6 @@ class WebSocketConnection:
         "_read_ahead",
         "_stall_at",
         "_stall_mark",
-        "_task",
         "_waiters",
         "close_code",
         "close_reason",
@@ -116,7 +118,6 @@ class WebSocketConnection:
         self._heard = True
         self._read_ahead = 0
         self._gone: Callable[[], None] | None = None
-        self._task: asyncio.Task[None] | None = None
         self._outbox: Outbox | None = None
         self._waiters: list[Future[None]] | None = None
         self._ping_at = self._pong_by = self._stall_at = self._close_by = inf
@@ -135,8 +136,13 @@ class WebSocketConnection:
             self._ping_at = sweeper.refresh() + self.settings.ping_interval
             self._watch(min(self.settings.ping_interval, self.settings.pong_timeout or inf))
 
-    def start(self) -> None:
-        """Hand messages on from now on."""
+    def start(self, context: Context | None = None) -> None:
+        """Hand messages on from now on.
+
+        :param context: what the endpoint's methods run in from now on, where not in the same as before.
+        """
+        if context is not None:
+            self._context = context
         self._busy = False
         if self._read_ahead or self._eof:
             # Not at once: whoever starts it may stand in the context that callbacks run in.
@@ -213,7 +219,7 @@ class WebSocketConnection:
         if task.done():
             return False
         self._keep()
-        self._task = task
+        _tasks.add(task)
         task.add_done_callback(self._go_on)
         return True
 
@@ -239,7 +245,7 @@ class WebSocketConnection:
 
     def _go_on(self, task: "asyncio.Task[None] | None") -> None:
         """Hand on what has been kept."""
-        self._task = None
+        _tasks.discard(task)
         if self._closed:
             return
         self._busy = False
@@ -515,19 +521,19 @@ class WebSocketConnection:
         if now >= self._close_by:
             self.abort()
             self._close_by = inf
-        elif now >= self._stall_at:
+        if now >= self._stall_at:
             self._stall_at = inf
             if self.wire.taken() == self._stall_mark:
                 gen_log.info("%s: cut, since it takes no more of its messages", self._name())
                 self.abort()
             else:
                 self._watch_stall()
-        elif now >= self._pong_by:
+        if now >= self._pong_by:
             self._pong_by = inf
             if not self._heard and not self._held:
                 gen_log.info("%s: closed, since it does not answer a ping", self._name())
                 self.close(CloseCode.INTERNAL_ERROR, "ping timed out")
-        elif now >= self._ping_at:
+        if now >= self._ping_at:
             self._ping_at = now + self.settings.ping_interval
             if not self.wire.write_paused:  # else the peer is slow, which has a deadline of its own
                 self.ping()

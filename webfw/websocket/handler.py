@@ -197,7 +197,7 @@ class WebSocketHandler(Live, RequestHandler):
             self._open_failed(conn, error)
             return DONE
         if opened is None or opened is DONE:
-            conn.start()
+            conn.start(copy_context())
             return DONE
         return self._opened(conn, opened)
 
@@ -213,12 +213,12 @@ class WebSocketHandler(Live, RequestHandler):
             # Border: what a handler raises ends its connection, and nothing else.
             self._open_failed(conn, error)
         else:
-            conn.start()
+            conn.start(copy_context())
 
     def _open_failed(self, conn: WebSocketConnection, error: BaseException) -> None:
         self.callback_failed(error)
         conn.close(CloseCode.INTERNAL_ERROR)
-        conn.start()
+        conn.start(copy_context())
 
     # To override.
 
