@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no Unix sockets here")
-
 
 class Hub:
     """The hub process of a path, as its lock names it."""
@@ -27,23 +25,27 @@ class Hub:
                 time.sleep(0.005)
         raise AssertionError("no hub has signed its lock")
 
-    def send(self, signum: int) -> None:
-        os.kill(self.pid, signum)
+    def end(self, signum: int = signal.SIGTERM) -> None:
+        """Send a signal, and wait until it has ended."""
+        pid = self.pid
+        os.kill(pid, signum)
+        self.ended(pid)
+
+    @staticmethod
+    def ended(pid: int) -> None:
+        """Wait until this process has ended."""
+        deadline = time.monotonic() + 10
+        while not has_ended(pid):
+            assert time.monotonic() < deadline, f"process {pid} goes on"
+            time.sleep(0.005)
 
 
-def ended(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     """Whether a process has ended, be it that nobody has waited for it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return True
-
-
-def wait_until_ended(pid: int) -> None:
-    deadline = time.monotonic() + 10
-    while not ended(pid):
-        assert time.monotonic() < deadline, f"process {pid} goes on"
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -52,13 +54,14 @@ def path(tmp_path: Path) -> Iterator[str]:
     where = str(tmp_path / "s")
     yield where
     lock = Path(where + ".lock")
+    pid = 0
     deadline = time.monotonic() + 5
     while lock.exists() and time.monotonic() < deadline:
         try:
             pid = int(lock.read_text())
         except (FileNotFoundError, ValueError):
-            pid = 0
-        if pid == os.getpid() or (pid and ended(pid)):
+            pass
+        if pid == os.getpid() or (pid and has_ended(pid)):
             return
         time.sleep(0.01)
     if lock.exists() and pid:

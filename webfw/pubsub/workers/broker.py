@@ -6,6 +6,7 @@ It finds or starts the hub, comes back to it when the connection is lost, and th
 import asyncio
 import json
 import random
+import socket
 import subprocess
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -77,6 +78,10 @@ class WorkersBroker(HubBroker):
     # The connection.
 
     async def engine_start(self) -> None:
+        if not hasattr(socket, "AF_UNIX"):
+            raise BrokerUnavailable(
+                f"{self.url}: this platform has no Unix sockets; take another broker here"
+            )
         self._link = await self._open()
 
     async def _open(self) -> Link:
@@ -95,7 +100,7 @@ class WorkersBroker(HubBroker):
                 except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError) as error:
                     if not self.autostart:
                         raise BrokerUnavailable(f"{self.url}: no hub is there ({error})") from error
-                except (OSError, NotImplementedError, AttributeError) as error:  # the last two on Windows
+                except OSError as error:
                     raise BrokerUnavailable(f"{self.url}: {error}") from error
                 if loop.time() > deadline:
                     raise BrokerUnavailable(f"{self.url}: no hub has come up in {START_TIMEOUT:g} s")
