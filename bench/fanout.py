@@ -18,9 +18,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.http import ROOT, Peer, Process, cpu_time, free_port, machine, script, serving, stop
+from bench.http import ROOT, Peer, cpu_time, free_port, machine, script, serving, stop
 from bench.load import TOO_BUSY, Load, build
-from bench.websocket import wait_until_listening
+from bench.websocket import wait_for_connections, wait_until_listening
 
 SERVERS = 2
 SUBSCRIBERS = 1000
@@ -34,64 +34,58 @@ WINDOW = 8
 
 @dataclass(frozen=True)
 class Running:
-    """A broker that servers can be pointed to: its URL, and the process behind it, if there is one of its own."""
+    """A broker that servers can be pointed to: its URL, and the process behind it."""
 
     url: str
-    pid: int | None = None
+    pid: int
 
 
 @contextmanager
-def workers() -> Iterator[Running]:
-    with tempfile.TemporaryDirectory(prefix="webfw-bench-") as folder:
-        yield Running(f"workers:{folder}/socket")
-
-
-def background(what: str, command: list[str], port: int) -> Process:
-    """A broker's own server; returns when it takes connections."""
+def background(command: list[str], where: int | str) -> Iterator[int]:
+    """A broker's own process, from when it takes connections at a port or a Unix socket; its id."""
     process = subprocess.Popen(
         command,
+        cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
     try:
-        wait_until_listening(Peer(what, what, lambda port: []), process, port)
-    except BaseException:
+        wait_for_connections(command[0], process, where)
+        yield process.pid
+    finally:
         stop(process)
-        raise
-    return process
 
 
 @contextmanager
-def redis() -> Iterator[Running]:
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="webfw-bench-") as folder:
-        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
-        process = background("redis-server", command, port)
-        try:
-            yield Running(f"redis://127.0.0.1:{port}", process.pid)
-        finally:
-            stop(process)
+def workers(folder: str) -> Iterator[Running]:
+    path = f"{folder}/socket"
+    with background([sys.executable, "-m", "webfw.pubsub.workers", "--socket", path], path) as pid:
+        yield Running(f"workers:{path}", pid)
 
 
 @contextmanager
-def nats() -> Iterator[Running]:
+def redis(folder: str) -> Iterator[Running]:
     port = free_port()
-    with tempfile.TemporaryDirectory(prefix="webfw-bench-") as folder:
-        command = ["nats-server", "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", folder, "-l", "/dev/null"]
-        process = background("nats-server", command, port)
-        try:
-            yield Running(f"nats://127.0.0.1:{port}", process.pid)
-        finally:
-            stop(process)
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
+    with background(["redis-server", *options], port) as pid:
+        yield Running(f"redis://127.0.0.1:{port}", pid)
+
+
+@contextmanager
+def nats(folder: str) -> Iterator[Running]:
+    port = free_port()
+    options = ["-a", "127.0.0.1", "-p", str(port), "-js", "-sd", folder, "-l", "/dev/null"]
+    with background(["nats-server", *options], port) as pid:
+        yield Running(f"nats://127.0.0.1:{port}", pid)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of broker: how it is started, the module of webfw that speaks to it, and the program it needs."""
+    """One kind of broker: how it is started (given a folder of its own), webfw's module, and the program it needs."""
 
-    start: Callable[[], AbstractContextManager[Running]]
+    start: Callable[[str], AbstractContextManager[Running]]
     module: str
     program: str | None = None
 
@@ -135,9 +129,9 @@ class Sample:
     generator_busy: float
 
 
-def measure(pids: list[int], broker: int | None, load: Load, seconds: float, rate: float) -> Sample:
+def measure(pids: list[int], broker: int, load: Load, seconds: float, rate: float) -> Sample:
     def used() -> tuple[float, float]:
-        return sum(sum(cpu_time(pid)) for pid in pids), sum(cpu_time(broker)) if broker else 0.0
+        return sum(sum(cpu_time(pid)) for pid in pids), sum(cpu_time(broker))
 
     servers, own = used()
     figures = load.ask("publish", SIZE, seconds, rate, WINDOW)
@@ -163,7 +157,8 @@ def loads(rate: float) -> dict[str, float]:
 def one_round(kind: Kind, seconds: float, rate: float) -> dict[str, Sample]:
     """Broker and servers started anew, 1,000 subscribers spread over both servers, one of whom publishes."""
     with ExitStack() as stack:
-        broker = stack.enter_context(kind.start())
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="webfw-bench-"))
+        broker = stack.enter_context(kind.start(folder))
         peer = Peer("webfw", "webfw.websocket", script("webfw_room_websocket.py", broker.url))
         started = [
             stack.enter_context(serving(peer, Path(sys.executable), None, wait_until_listening))

@@ -168,15 +168,21 @@ def run(peers: list[tuple[Peer, Path]], rounds: int, seconds: float, cpus: tuple
 
 def wait_until_listening(peer: Peer, process: Process, port: int) -> None:
     """Return when the port takes connections; whether it answers as it should, the load generator sees."""
+    wait_for_connections(peer.name, process, port)
+
+
+def wait_for_connections(name: str, process: Process, where: int | str) -> None:
+    """Return when a process takes connections at a port or a Unix socket; raise when not within 20 seconds."""
     end = time.monotonic() + 20
     while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
-            return
-        except OSError as error:
-            if process.poll() is not None or time.monotonic() > end:
-                raise SystemExit(f"{peer.name} does not serve: {error}; {stderr_of(process)}") from None
-            time.sleep(0.05)
+        with socket.socket(socket.AF_UNIX if isinstance(where, str) else socket.AF_INET) as probe:
+            try:
+                probe.connect(where if isinstance(where, str) else ("127.0.0.1", where))
+                return
+            except OSError as error:
+                if process.poll() is not None or time.monotonic() > end:
+                    raise SystemExit(f"{name} does not serve: {error}; {stderr_of(process)}") from None
+        time.sleep(0.05)
 
 
 # --- what is shown ---
