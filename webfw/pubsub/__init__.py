@@ -1,7 +1,6 @@
 """Publish/subscribe with history, recovery and presence, in one process or across many."""
 
-from pathlib import Path
-
+from webfw.pubsub.assets import STATIC_PATH
 from webfw.pubsub.broker import (
     Attachment,
     Broker,
@@ -34,6 +33,3 @@ __all__ = [
     "Subscription",
     "connect",
 ]
-
-#: The folder of the client for browsers, ``webfw-live.js``, for a route to `StaticFileHandler`.
-STATIC_PATH = str(Path(__file__).parent / "static")
