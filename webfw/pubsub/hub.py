@@ -402,7 +402,7 @@ class HubBroker(Broker):
                 except BrokerError:
                     pass  # it is away, and has nothing to follow with
             if not entry.wanted and entry.told == {} and not entry.telling.locked():
-                del self.channels[entry.name]
+                self.channels.pop(entry.name, None)  # it is gone when the broker has been closed meanwhile
 
     async def _announce(self, entry: Channel, again: bool = False) -> bool:
         """Tell the engine who listens here, if that is news; False if it could not be told, and will be later."""
