@@ -161,13 +161,15 @@ class WorkersBroker(HubBroker):
                 self.spawn(self._come_back())
 
     async def _come_back(self) -> None:
-        delay = FIRST_DELAY
+        delay, told = FIRST_DELAY, ""
         link: Link | None = None
         while link is None:
             try:
                 link = await self._open()
             except BrokerUnavailable as error:
-                gen_log.warning("%s; it is tried again", error)
+                if str(error) != told:  # once is enough
+                    told = str(error)
+                    gen_log.warning("%s; it is tried again", told)
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))
                 delay = min(2 * delay, LAST_DELAY)
         self._link = link

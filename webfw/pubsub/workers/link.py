@@ -224,10 +224,11 @@ class Link:
         pending = self._pending
         for _ in range(count):
             number += 1
-            future, answer, cost, _follow = pending.popleft()
-            self._waiting -= cost
+            future, answer, cost, _follow = pending[0]
             if answer != frames.ACKS:
                 raise RemoteProtocolError("an acknowledgement in place of an answer")
+            pending.popleft()
+            self._waiting -= cost
             if not future.done():
                 future.set_result(f"{self.epoch}-{number}")
 
@@ -254,18 +255,20 @@ class Link:
     def _answered(self, kind: int, body: bytes) -> None:
         if not self._pending:
             raise RemoteProtocolError("an answer to nothing")
-        future, answer, cost, follow = self._pending.popleft()
-        self._waiting -= cost
+        future, answer, cost, follow = self._pending[0]
         if kind != answer and kind != frames.FAILED:
             raise RemoteProtocolError(f"an answer of the kind {kind} in place of {answer}")
+        if kind == frames.FOLLOWED and len(body) != frames.NUMBER.size:
+            raise RemoteProtocolError("half a position")
+        # What is raised above leaves it among those that end with the connection.
+        self._pending.popleft()
+        self._waiting -= cost
         if future.done():  # whoever asked has been cancelled
             return
         if kind == frames.FAILED:
             future.set_exception(BrokerError(f"{self._url}: {body.decode(errors='replace')}"))
         elif follow is None:
             future.set_result(body)
-        elif len(body) != frames.NUMBER.size:
-            raise RemoteProtocolError("half a position")
         else:
             # Before what comes next, which may be in the same piece of bytes.
             self.follows[follow.name.encode()] = follow
