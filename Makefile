@@ -1,6 +1,6 @@
 # The commands of this checkout.  Each does its own set-up in .venv; a second call finds it done.
 #
-#   make run        serve demos/hello and print its address
+#   make run        serve demos/hello (DEMO=chat: another one) and print its address
 #   make test       style, types, storeys and the test suite with coverage
 #   make test-slow  other Pythons, uvloop, slow tests, docs, two minutes of fuzzing
 #   make docs       the manual in docs/_build/html
@@ -17,6 +17,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
   "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 BIND ?= 127.0.0.1:8000
+# Which of the demos `make run` serves.
+DEMO ?= hello
 # Percent of the lines of webfw/ that the suite must run.
 COVERAGE ?= 95
 FUZZ_SECONDS ?= 120
@@ -55,7 +57,7 @@ $(VENV)/stamp-%: pyproject.toml | $(VENV)/stamp-run
 	touch $@
 
 run: $(VENV)/stamp-run
-	@exec $(BIN)/python -m webfw serve demos.hello:app --bind $(BIND)
+	@exec $(BIN)/python -m webfw serve demos.$(DEMO):app --bind $(BIND)
 
 check: $(VENV)/stamp-dev
 	@$(BIN)/ruff check .
