@@ -1,6 +1,7 @@
 """From a URL to a broker: ``memory:``, ``workers:``, ``redis://...``, ``nats://...``; no broker may enter."""
 
 import importlib
+import re
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -42,7 +43,10 @@ def connect(url: str = "memory:", **options: Any) -> Broker:
     :raises ValueError: no such scheme, or an option with a wrong value.
     :raises ImportError: the package it needs is missing; the text names the extra.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its text may hold the password
+        raise ValueError(f"not a URL: {without_password(url)}") from None
     rest = []
     given: dict[str, Any] = {}
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
@@ -53,11 +57,14 @@ def connect(url: str = "memory:", **options: Any) -> Broker:
             given[name] = OPTIONS[name](value)
         except ValueError:
             raise ValueError(f"{without_password(url)}: {name} cannot be {value!r}") from None
+    if parts.fragment:
+        raise ValueError(f"{without_password(url)}: a '#' in a name or password must be written as %23")
     given.update(options)
     if parts.scheme == "memory":
         if rest or parts.netloc or parts.path:
-            raise ValueError(f"{url}: a memory broker takes options only")
+            raise ValueError(f"{without_password(url)}: a memory broker takes options only")
         given.pop("presence_ttl", None)  # nobody else can die here
+        given.pop("prefix", None)  # nor be mistaken for it
         return MemoryBroker(**given)
     if parts.scheme not in SCHEMES:
         known = ", ".join(["memory", *SCHEMES])
@@ -68,13 +75,17 @@ def connect(url: str = "memory:", **options: Any) -> Broker:
     return broker
 
 
+#: What may be secret in a URL: all that stands before the last ``@``, since a password that was not quoted may hold
+#: anything; and what a query calls a password or token.
+_USERINFO = re.compile(r"^(?P<scheme>[^:/?#@]*:)?//(?P<user>[^:/?#@]*)(?P<rest>.*)@", re.DOTALL)
+_SECRETS = re.compile(r"(?<=[?&])([^=&#]*(?:pass|token|secret|key)[^=&#]*=)[^&#]*", re.IGNORECASE)
+
+
 def without_password(url: str) -> str:
-    """The URL as it may be shown: with ``***`` in place of a password."""
-    try:
-        parts = urlsplit(url)
-        if parts.password is None:
-            return url
-    except ValueError:
-        return "an unreadable URL"
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
+    """The URL as it may be shown: with ``***`` in place of a password, or of a user without one, which is a token."""
+
+    def hide(found: re.Match[str]) -> str:
+        user = found["user"] + ":" if found["rest"] else ""
+        return f"{found['scheme'] or ''}//{user}***@"
+
+    return _SECRETS.sub(r"\1***", _USERINFO.sub(hide, url))
