@@ -572,6 +572,23 @@ def test_a_page_that_only_was_loaded_replaces_nothing(client: Client, server: Li
     client.eventually(lambda: len(server.came) == 2)
 
 
+def test_a_page_that_was_left_holds_no_connection(client: Client, server: LiveServer, transport: str) -> None:
+    """The browser keeps it for the way back, and then it goes on."""
+    client.start(transport)
+    client.until_joined()
+    publish(server, 1)
+    client.until_data(1)
+    client.eventually(lambda: server.places)
+    client.driver.get("about:blank")
+    client.eventually(lambda: not server.places)
+    publish(server, 2)
+    client.driver.back()
+    if client.run("return events.length") == 0:
+        pytest.skip("this browser has not kept the page")
+    client.until_data(1, 2)
+    client.until_joined(transport)
+
+
 # --- sending ---
 
 

@@ -207,6 +207,7 @@
       this.#ids = new Map(new URLSearchParams(options.since));
       const { signal } = this.#finished;
       globalThis.addEventListener?.("online", () => this.#wake(true), { signal });
+      globalThis.addEventListener?.("pagehide", () => this.#rest(), { signal });
       globalThis.addEventListener?.("pageshow", ({ persisted }) => persisted && this.#wake(true), { signal });
       globalThis.document?.addEventListener("visibilitychange", () => document.hidden || this.#wake(false), { signal });
       this.#watch = setInterval(() => this.#look(), Math.min(options.silence, options.upgrade) / 4);
@@ -315,6 +316,15 @@
     /** Opens a second connection that takes the place of the present one if it succeeds. */
     #replace(level) {
       this.#probe ??= new Link(this.#transports[level], this.#options, this.#hooks, this.#ids);
+    }
+
+    /** The page has been left, but may be kept for the way back: it must not hold a connection meanwhile. */
+    #rest() {
+      clearTimeout(this.#retry);
+      this.#link?.stop();
+      this.#probe?.stop();
+      this.#probe = null;
+      this.#tell("waiting", { reason: "the page was left" });
     }
 
     /** The page is seen again, or the network has changed (`moved`): do not wait, and do not trust what is quiet. */
