@@ -644,7 +644,7 @@ async def raw(after: bytes, *, wrong: bool = False, hang_up: bool = True) -> Asy
         fields = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {key}\r\n\r\n"
         writer.write(f"HTTP/1.1 101 Switching\r\n{fields}".encode() + after)
         if not hang_up:
-            await reader.read()
+            await reader.read(1)  # the beginning of its Close, or its end
         writer.close()
         done.set()
 
@@ -669,7 +669,6 @@ async def test_frames_in_the_same_read_as_the_answer() -> None:
     frames = encode_frame(1, b"a") + encode_frame(1, b"b") + encode_frame(8, b"\x03\xe8")
     async with raw(frames, hang_up=False) as url:
         connection = await websocket_connect(url)
-        # The end may come after the answer to it.
         assert [message async for message in connection] == ["a", "b"]
         assert connection.close_code == 1000
 
@@ -711,8 +710,6 @@ async def test_bad_frames_end_the_connection(frames: bytes, code: int, expect_lo
         with expect_log("webfw.general", f"closed with {code}", level=20):
             connection = await websocket_connect(url)
             assert await connection.read_message() is None
-        assert connection.protocol is not None
-        connection.protocol.abort()
 
 
 # --- no connection ---
