@@ -29,7 +29,7 @@ START_TIMEOUT = 10.0
 #: Seconds between two looks whether it is there.
 START_INTERVAL = 0.02
 
-#: Seconds before the second attempt to come back, and the most between two attempts.
+#: Seconds before the second attempt to come back, and the most between two; the first is made at once.
 FIRST_DELAY = 0.05
 LAST_DELAY = 2.0
 
@@ -74,6 +74,8 @@ class WorkersBroker(HubBroker):
         self.autostart = autostart
         self.linger = linger
         self._link: Link | None = None
+        #: When we came back last, and how long to wait before the next attempt.
+        self._since = self._delay = 0.0
 
     # The connection.
 
@@ -118,13 +120,14 @@ class WorkersBroker(HubBroker):
     async def _connect(self) -> Link:
         loop = asyncio.get_running_loop()
 
+        links: list[Link] = []
+
         def connected(wire: Wire) -> None:
-            wire.consumer = Link(wire, self.url, self.timeout, self.arrived, self._link_lost)
+            wire.consumer = link = Link(wire, self.url, self.timeout, self.arrived, self._link_lost)
+            links.append(link)
 
         _, wire = await loop.create_unix_connection(lambda: Wire(loop, connected), self.place.path)
-        link = wire.consumer
-        if not isinstance(link, Link):
-            raise ConnectionResetError("the hub has hung up")
+        (link,) = links
         try:
             uid = peer_uid(wire.get_extra_info("socket"))
             if uid is not None and uid != self.place.uid:
@@ -161,18 +164,22 @@ class WorkersBroker(HubBroker):
                 self.spawn(self._come_back())
 
     async def _come_back(self) -> None:
-        delay, told = FIRST_DELAY, ""
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._since > LAST_DELAY:
+            self._delay = 0.0  # else the hub may be one that hangs up on us each time
         link: Link | None = None
+        told = ""
         while link is None:
+            await asyncio.sleep(self._delay * random.uniform(0.5, 1.0))
+            self._delay = min(2 * self._delay or FIRST_DELAY, LAST_DELAY)
             try:
                 link = await self._open()
             except BrokerUnavailable as error:
                 if str(error) != told:  # once is enough
                     told = str(error)
                     gen_log.warning("%s; it is tried again", told)
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
-                delay = min(2 * delay, LAST_DELAY)
         self._link = link
+        self._since = loop.time()
         gen_log.info("%s: connected to the hub again", self.url)
         channels = list(self.channels.values())
         for result in await asyncio.gather(

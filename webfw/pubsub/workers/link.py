@@ -286,6 +286,7 @@ class Link:
             self._watch.cancel()
         if not self.greeted.done():
             self.greeted.set_exception(ConnectionResetError(self._why))
+            self.greeted.exception()  # seen, even if nobody waits for it any more
         pending, self._pending = self._pending, deque()
         for future, _answer, _cost, _follow in pending:
             if not future.done():
