@@ -113,6 +113,7 @@ def transport(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.mark.slow
 def test_two_windows_talk(window: Callable[[], Window], url: str, transport: str) -> None:
     room = f"talk-{transport}"
     ada = window().enter(url, "Ada", room)
@@ -181,6 +182,7 @@ def test_a_link_is_a_link(window: Callable[[], Window], url: str) -> None:
     assert ada.run(links) == [["https://example.org/a?b=c#d", rel], ["http://localhost:1/x", rel]]
 
 
+@pytest.mark.slow
 def test_a_name_can_be_changed_and_is_kept(window: Callable[[], Window], url: str) -> None:
     ada = window().enter(url, "Ada", "names")
     ada.say("as Ada")

@@ -120,7 +120,8 @@ class Chart {
       for (const run of this.#runs(samples)) {
         const points = run.map((sample) => [x(sample.time).toFixed(1), y(this.#get(sample, series)).toFixed(1)]);
         const line = points.map(([px, py], index) => (index && this.#options.steps ? `H${px}V${py}` : `${index ? "L" : "M"}${px} ${py}`)).join("");
-        if (this.#series.length === 1 && points.length > 1) {
+        // An area says how much there is, which it cannot where the scale does not begin at nothing.
+        if (this.#options.free === undefined && points.length > 1) {
           parts.push(this.#make("path", { class: "area", d: `${line}V${bottom}H${points[0][0]}Z` }));
         }
         // A point of its own has no length: a round cap shows it all the same.
