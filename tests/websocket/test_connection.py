@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.web.conftest import Sites
+from tests.websocket.conftest import HANDSHAKE
 from webfw.sansio.errors import LocalProtocolError
 from webfw.sansio.websocket import Close, Machine, Ping, Pong, encode_frame
 from webfw.websocket import WebSocketClosedError, WebSocketHandler
@@ -82,6 +84,20 @@ async def test_messages_behind_the_handshake_are_not_lost(peer: Any, early: int)
     client = peer(Echo)
     frames = b"".join(client.machine.encode_message(str(n)) for n in range(early))
     assert await client.open(early=frames) == [str(n) for n in range(early)]
+
+
+async def test_what_comes_between_the_start_and_its_turn_waits_its_turn(peer: Any) -> None:
+    client = peer(Slow)
+    client.wire.feed(Sites.request("/", **HANDSHAKE) + client.machine.encode_message("early"))
+    client.wire.feed(client.machine.encode_message("next"))
+    client.wire.drain()
+    await client.site.settle()
+    assert Slow.seen == ["begin early"]
+    client.handler.go_on("early")
+    await client.site.settle()
+    client.handler.go_on("next")
+    await client.site.settle()
+    assert Slow.seen == ["begin early", "end early", "begin next", "end next"]
 
 
 async def test_messages_wait_for_an_async_open(peer: Any) -> None:

@@ -143,10 +143,11 @@ class WebSocketConnection:
         """
         if context is not None:
             self._context = context
-        self._busy = False
         if self._read_ahead or self._eof:
             # Not at once: whoever starts it may stand in the context that callbacks run in.
             self._go_on_soon()
+        else:
+            self._busy = False
 
     # In.
 
@@ -426,7 +427,9 @@ class WebSocketConnection:
         if self.machine.server:
             self._end()
         else:
-            # Section 7.1.1: the server closes first, so that the wait for late packets is on its side.
+            # Section 7.1.1: the server closes first, so that the wait for late packets is on its side.  The program
+            # need not wait with it.
+            self._over()
             self._end_within(self.settings.close_timeout)
 
     def _refuse(self, error: FrameError) -> None:
