@@ -67,73 +67,68 @@ class _Follow:
 class _Live:
     """One pub/sub connection, as long as it holds.
 
-    :ivar failed: done with the reason when something that was written could not be.
+    :ivar failed: done, with the reason, when it does not any more.
     """
 
-    __slots__ = (
-        "_broker",
-        "_closed",
-        "_expected",
-        "_pubsub",
-        "_reader",
-        "_waiting",
-        "_writing",
-        "failed",
-        "heard",
-    )
+    __slots__ = ("_asked", "_broker", "_pubsub", "_reader", "_writing", "failed")
 
     def __init__(self, broker: "RedisBroker", pubsub: "PubSub") -> None:
         self._broker = broker
         self._pubsub = pubsub
-        self._closed = False
         self._writing = asyncio.Lock()
-        #: Confirmations of the server that are still to come, and those who wait for the last of them.
-        self._expected: Counter[bytes] = Counter()
-        self._waiting: dict[bytes, asyncio.Future[None]] = {}
+        #: Those who wait for the answers to pings, which come in turn.
+        self._asked: deque[asyncio.Future[None]] = deque()
         self._reader: asyncio.Task[None] | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.heard = 0
 
     async def open(self, names: Sequence[bytes]) -> None:
-        """Connect and subscribe to a name nobody publishes to, without which it would count as idle, and to these."""
+        """Connect and subscribe to these, and to a name of our own, without which nothing could be read."""
         await self._pubsub.subscribe(self._broker.own)
         self._reader = asyncio.get_running_loop().create_task(self._read())
         for start in range(0, len(names), CHUNK):
-            await self.subscribe(names[start : start + CHUNK])
+            await self._write(self._pubsub.subscribe, names[start : start + CHUNK])
+        await self.settled()
 
-    async def subscribe(self, names: Sequence[bytes]) -> None:
+    async def subscribe(self, name: bytes) -> None:
         """Subscribe, and wait until the server has done it."""
-        loop = asyncio.get_running_loop()
-        waits = []
-        for name in names:
-            self._expected[name] += 1
-            waits.append(self._waiting.setdefault(name, loop.create_future()))
-        await self._write(self._pubsub.subscribe, names)
-        for wait in waits:
-            if not wait.done():
-                await asyncio.wait([wait, self.failed], return_when=asyncio.FIRST_COMPLETED)
-            if self.failed.done():
-                self.failed.result()
+        await self._write(self._pubsub.subscribe, [name])
+        await self.settled()
 
     async def unsubscribe(self, name: bytes) -> None:
         await self._write(self._pubsub.unsubscribe, [name], unless=self._broker.followed)
 
+    async def settled(self) -> None:
+        """Wait until the server has done all that it was told before."""
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await self._write(self._pubsub.ping, [], answer=answer)
+        await asyncio.wait(
+            [answer, self.failed], timeout=self._broker.timeout, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not answer.done():
+            self.fail(TimeoutError("no answer"))
+            self.failed.result()
+
     async def _write(
-        self, command: Any, names: Sequence[bytes], unless: Container[bytes] = frozenset()
+        self,
+        command: Any,
+        names: Sequence[bytes],
+        unless: Container[bytes] = frozenset(),
+        answer: "asyncio.Future[None] | None" = None,
     ) -> None:
         try:
-            async with self._writing, asyncio.timeout(self._broker.timeout):
+            async with asyncio.timeout(self._broker.timeout), self._writing:
                 if self.failed.done():
                     self.failed.result()
                 if names and names[0] in unless:  # somebody has come back to it while this waited
                     return
+                if answer is not None:
+                    self._asked.append(answer)
                 await command(*names)
         except self._broker.errors as error:
-            # The client may have connected again behind our back: this connection is not to be trusted any more.
-            self._fail(error)
+            self.fail(error)
             raise
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: Exception) -> None:
         if not self.failed.done():
             self.failed.set_exception(error)
             self.failed.exception()  # whoever cares, looks; nobody need
@@ -141,50 +136,33 @@ class _Live:
     async def _read(self) -> None:
         get = self._pubsub.get_message
         pushed = self._broker.pushed
-        while not self._closed:  # a cancellation can be lost on its way through the client
-            message = await get(timeout=None)
-            if message is None:
-                continue
-            self.heard += 1
-            kind = message["type"]
-            if kind == "message":
-                pushed(message["channel"], message["data"])
-            elif kind == "subscribe":
-                name = message["channel"]
-                self._expected[name] -= 1
-                if self._expected[name] <= 0:
-                    del self._expected[name]
-                    waiting = self._waiting.pop(name, None)
-                    if waiting is not None and not waiting.done():
-                        waiting.set_result(None)
+        try:
+            # When writing has failed, the client would connect again behind our back; and a cancellation can get lost
+            # on its way through it.
+            while not self.failed.done():
+                message = await get(timeout=None)
+                if message is None:
+                    continue
+                if message["type"] == "message":
+                    pushed(message["channel"], message["data"])
+                elif message["type"] == "pong":
+                    answer = self._asked.popleft()
+                    if not answer.done():
+                        answer.set_result(None)
+        except self._broker.errors as error:
+            self.fail(error)
 
     async def last(self) -> None:
-        """Wait until the connection fails; a server that says nothing has to answer a ping within the time-out.
+        """Wait until it fails; a server that is silent must at least answer pings.
 
         :raises RedisError, OSError: how it has failed.
         """
-        assert self._reader is not None
-        heard, asked = -1, False
         while True:
-            await asyncio.wait(
-                [self._reader, self.failed],
-                timeout=self._broker.timeout / 2,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            for each in (self._reader, self.failed):
-                if each.done():
-                    each.result()
-            if self.heard != heard:
-                heard, asked = self.heard, False
-            elif asked:
-                raise TimeoutError("no answer")
-            else:
-                asked = True
-                await self._write(self._pubsub.ping, [])
+            await asyncio.wait([self.failed], timeout=self._broker.timeout / 2)
+            await self.settled()
 
     async def close(self) -> None:
-        self._closed = True
-        self._fail(ConnectionError("the connection was lost"))
+        self.fail(ConnectionError("the connection was lost"))
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
@@ -238,9 +216,9 @@ class RedisBroker(HubBroker):
         self.errors: tuple[type[Exception], ...] = (RedisError, OSError, BrokerError)
         self._late: tuple[type[Exception], ...] = (Late, TimeoutError)
         try:
-            # No retries of the client's: it would send what may have been carried out once more.
+            # No retries of the client's: it would send again what may have been done, and connect behind our back.
             self._client: Redis = redis.asyncio.Redis.from_url(
-                url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
+                url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0, ())
             )
         except ValueError as error:
             raise ValueError(f"{self.shown}: {error}") from None
@@ -258,6 +236,7 @@ class RedisBroker(HubBroker):
         self.followed: dict[bytes, _Follow] = {}
         #: Pending while connecting; an exception after an attempt that has failed.
         self._state: asyncio.Future[_Live] | None = None
+        self._live: _Live | None = None
         self._outbox: deque[_Entry] = deque()
         self._sending = False
         self._said: dict[str, dict[str, int]] = {}
@@ -308,6 +287,7 @@ class RedisBroker(HubBroker):
                 if away:
                     away = False
                     gen_log.info("%s is back", self.shown)
+                self._live = live
                 self._change_state().set_result(live)
                 await live.last()
             except self.errors as error:
@@ -319,6 +299,7 @@ class RedisBroker(HubBroker):
                     away = True
                     gen_log.warning("%s: connection lost (%s); trying again", self.shown, error)
             finally:
+                self._live = None
                 await live.close()
             # Full jitter, so that the processes of a farm do not come back in step.
             await asyncio.sleep(random.uniform(0, min(MAX_DELAY, 0.05 * 2**attempt)))
@@ -354,12 +335,12 @@ class RedisBroker(HubBroker):
                 await self._catch_up(name, follow)
 
     async def _catch_up(self, name: bytes, follow: _Follow) -> None:
-        position = self._position(follow)
+        position, held = self._position(follow), follow.held
         if position is None:
             return  # followed no more
         _, complete, before, messages = await self._past(follow.channel, position, "", -1)
-        if self.followed.get(name) is not follow:
-            return
+        if self.followed.get(name) is not follow or follow.held is not held:
+            return  # another connection sees to it
         if not complete:
             self.lost(follow.channel, before)
         for message in messages:
@@ -390,9 +371,19 @@ class RedisBroker(HubBroker):
             return
         position = self._position(follow)
         if position is not None and before != position and missing(position, before, messages):
-            self.lost(follow.channel, before)
+            follow.held = [data]
+            self.spawn(self._mend(name, follow))
+            return
         for message in messages:
             self.arrived(message)
+
+    async def _mend(self, name: bytes, follow: _Follow) -> None:
+        """Get what is missing although no outage was seen."""
+        try:
+            await self._catch_up(name, follow)
+        except BrokerError as error:
+            if self._live is not None:
+                self._live.fail(error)  # all will be caught up with on the next one
 
     def _release(self, name: bytes, follow: _Follow) -> None:
         """Let pushes through, those first that were held."""
@@ -406,7 +397,7 @@ class RedisBroker(HubBroker):
         follow = self.followed[name] = _Follow(channel)
         try:
             async with asyncio.timeout(self.timeout):
-                await live.subscribe([name])
+                await live.subscribe(name)
                 position, *_ = await self._past(channel, None, "", 0)
             if live.failed.done():
                 live.failed.result()
@@ -431,9 +422,8 @@ class RedisBroker(HubBroker):
     async def engine_unfollow(self, channel: str) -> None:
         name = self._pushes + channel.encode()
         self.followed.pop(name, None)
-        state = self._state
-        if state is not None and state.done() and state.exception() is None:
-            await self._unsubscribe(state.result(), name)
+        if self._live is not None:
+            await self._unsubscribe(self._live, name)
 
     async def _unsubscribe(self, live: _Live, name: bytes) -> None:
         try:
@@ -552,8 +542,9 @@ class RedisBroker(HubBroker):
         )
 
     async def engine_close(self) -> None:
-        if self._state is not None:
-            self._state.cancel()
+        if self._state is not None and not self._state.done():
+            self._state.set_exception(BrokerUnavailable(self.shown))
+            self._state.exception()
         self._fail_all(self._outbox, None)
         self._outbox.clear()
         await _closed(self._client, self.errors)
