@@ -55,7 +55,7 @@ def path(tmp_path: Path) -> Iterator[str]:
     yield where
     lock = Path(where + ".lock")
     pid = 0
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 10
     while lock.exists() and time.monotonic() < deadline:
         try:
             pid = int(lock.read_text())

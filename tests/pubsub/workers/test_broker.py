@@ -163,14 +163,14 @@ async def test_a_hub_that_does_not_come_up(path: str, make: Make, monkeypatch: p
     other.release()
 
 
-async def test_starting_can_be_cancelled(path: str, make: Make) -> None:
+async def test_starting_can_be_cancelled(path: str, make: Make, hub_of: Any) -> None:
     one = make()
     starting = asyncio.ensure_future(one.start())
     await asyncio.sleep(0.01)
     await one.close()
     with pytest.raises((BrokerClosed, asyncio.CancelledError)):
         await starting
-    # A hub that was on its way waits for somebody, and ends.
+    hub_of(path).end()  # it was on its way already, and would wait for two seconds
 
 
 async def test_a_path_of_another_user(path: str, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -635,6 +635,24 @@ def test_the_path_of_the_environment(path: str) -> None:
         'fork_processes(3, 0); asyncio.run(work(connect("workers:", linger=0.1)))', WEBFW_WORKERS_SOCKET=path
     )
     assert set(lines) == {path}
+
+
+async def test_a_broker_that_was_started_before_the_fork(make: Make) -> None:
+    """Two processes on one connection would take each other's answers."""
+    async with make() as one:
+        r, w = os.pipe()
+        pid = os.fork()
+        if not pid:
+            try:
+                one.engine_publish("a", "x").send(None)
+            except BaseException as error:
+                os.write(w, str(error).encode())
+            os._exit(0)
+        os.close(w)
+        os.waitpid(pid, 0)
+        with open(r, "rb") as pipe:
+            assert pipe.read().endswith(b"this broker was started before the fork; start it in each process")
+        await one.publish("a", "x")
 
 
 async def test_a_worker_that_is_killed(path: str, make: Make) -> None:

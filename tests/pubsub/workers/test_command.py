@@ -56,8 +56,11 @@ async def test_it_serves_until_it_is_told_to_end(
     assert not os.path.exists(path + ".lock")
 
 
-def test_the_path_of_the_environment(path: str, hub_of: Any, start: Start) -> None:
+async def test_the_path_of_the_environment(path: str, hub_of: Any, start: Start) -> None:
     process = start("--linger", "0", WEBFW_WORKERS_SOCKET=path)
+    assert hub_of(path).pid == process.pid
+    async with WorkersBroker(f"workers:{path}", autostart=False):
+        pass
     assert process.communicate(timeout=10) == ("", "")
     assert process.returncode == 0
 

@@ -223,7 +223,8 @@ async def test_it_ends_some_time_after_the_last_has_gone(path: str) -> None:
         assert not os.path.exists(path)
 
 
-async def test_it_ends_when_nobody_ever_comes(path: str) -> None:
+async def test_it_ends_when_nobody_ever_comes(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "FIRST_WAIT", 0.02)
     async with serving(path, linger=0.01) as bench:
         await bench.hub.wait()
 

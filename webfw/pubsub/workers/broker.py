@@ -5,6 +5,7 @@ It finds or starts the hub, comes back to it when the connection is lost, and th
 
 import asyncio
 import json
+import os
 import random
 import socket
 import subprocess
@@ -74,6 +75,8 @@ class WorkersBroker(HubBroker):
         self.autostart = autostart
         self.linger = linger
         self._link: Link | None = None
+        #: In which process it was started: two must not share a connection.
+        self._process = 0
         #: When we came back last, and how long to wait before the next attempt.
         self._since = self._delay = 0.0
 
@@ -85,6 +88,7 @@ class WorkersBroker(HubBroker):
                 f"{self.url}: this platform has no Unix sockets; take another broker here"
             )
         self._link = await self._open()
+        self._process = os.getpid()
 
     async def _open(self) -> Link:
         """Connect to the hub, which is started if need be.
@@ -154,6 +158,10 @@ class WorkersBroker(HubBroker):
             if self._closed:
                 raise BrokerClosed("this broker has been closed")
             raise BrokerUnavailable(f"{self.url}: there is no connection to the hub now")
+        if self._process != os.getpid():
+            raise BrokerError(
+                f"{self.url}: this broker was started before the fork; start it in each process"
+            )
         return link
 
     def _link_lost(self, link: Link) -> None:

@@ -26,6 +26,9 @@ MAX_UNSENT = 32 * 1024 * 1024
 #: Seconds a new connection has to say hello.
 HELLO_TIMEOUT = 10.0
 
+#: Seconds that a hub waits for its first worker, if it does not linger longer.
+FIRST_WAIT = 2.0
+
 #: Seconds between two looks at what has grown old.
 SWEEP_INTERVAL = 1.0
 
@@ -37,7 +40,8 @@ class WorkersHub:
     """The hub of `WorkersBroker`, as ``python -m webfw.pubsub.workers`` runs it, or a program in its own loop.
 
     :param path: of the socket.
-    :param linger: seconds after the last worker has gone until the hub ends by itself; None for never.
+    :param linger: seconds after the last worker has gone until the hub ends by itself, and at least 2 after it has
+        started; None for never.
     :param max_unsent: bytes that may wait for a worker which does not read before it is cut off.
     :param lock_fd: descriptor of the lock, when whoever starts the hub holds it already.
 
@@ -100,7 +104,7 @@ class WorkersHub:
             raise
         self.place.sign()
         self._later("sweep", SWEEP_INTERVAL, self._sweep)
-        self._alone()
+        self._alone(FIRST_WAIT)
 
     async def stop(self) -> None:
         """Stop listening, remove the socket, and let all workers go; twice does no harm."""
@@ -143,10 +147,10 @@ class WorkersHub:
             gen_log.warning("the hub of %s ends: its socket was removed or replaced", self.place.path)
             self._end()
 
-    def _alone(self) -> None:
+    def _alone(self, least: float = 0.0) -> None:
         """Begin to wait for the first, or the next, worker."""
         if self.linger is not None and not self.peers and self._server is not None:
-            self._later("linger", self.linger, self._end)
+            self._later("linger", max(self.linger, least), self._end)
 
     # Workers.
 
