@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from webfw.httpserver.collector import BodyCollector
 from webfw.web import (
     Application,
     ErrorHandler,
@@ -12,7 +13,6 @@ from webfw.web import (
     stream_multipart,
     stream_request_body,
 )
-from webfw.web.uploads import BodyCollector
 
 
 def kinds(plain: Callable[..., None]) -> list[Any]:
@@ -122,7 +122,7 @@ class Collectors:
             self.files.append(real(*args, **kwargs))
             return self.files[-1]
 
-        monkeypatch.setattr("webfw.web.uploads.tempfile.TemporaryFile", temporary)
+        monkeypatch.setattr("webfw.httpserver.collector.tempfile.TemporaryFile", temporary)
 
     def all_closed(self) -> bool:
         assert self.files

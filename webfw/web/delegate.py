@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from webfw.httpserver.collector import BodyCollector
 from webfw.httputil import (
     HTTPHeaders,
     HTTPMessageDelegate,
@@ -16,7 +17,6 @@ from webfw.ioloop.start import start
 from webfw.log import app_log
 from webfw.web.execution import BodyGate, Running, answer, kept_tasks, make, replaced, run_all
 from webfw.web.simple import ErrorHandler
-from webfw.web.uploads import BodyCollector
 from webfw.web.verbs import Verbs
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from webfw.httpserver.collector import BodyCollector
 from webfw.httpserver.exchange import DONE
 from webfw.httputil import HTTPServerRequest
 from webfw.ioloop import deadlines
 from webfw.ioloop.start import start
 from webfw.log import app_log, gen_log
 from webfw.web.errors import HTTPError
-from webfw.web.uploads import BodyCollector
 from webfw.web.verbs import Verbs
 
 if TYPE_CHECKING:

@@ -1,15 +1,8 @@
-"""Bodies too big to hold: forms taken apart as they arrive, whole bodies in a file; no grammar enters.
+"""Forms too big to hold, taken apart as they arrive: `stream_multipart`; no grammar enters."""
 
-`stream_multipart` gives a handler the parts of a form while they come in.  `BodyCollector` is what an
-ordinary handler's body is gathered in.
-"""
-
-import io
-import tempfile
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from functools import wraps
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from webfw.httputil import HTTPHeaders, HTTPServerRequest
 from webfw.sansio.errors import RemoteProtocolError
@@ -20,7 +13,7 @@ from webfw.web.errors import HTTPError
 if TYPE_CHECKING:
     from webfw.web.handler import RequestHandler
 
-__all__ = ["BodyCollector", "UploadPart", "stream_multipart"]
+__all__ = ["UploadPart", "stream_multipart"]
 
 _Handler = TypeVar("_Handler", bound="type[RequestHandler]")
 
@@ -262,123 +255,3 @@ _DEFAULTS: dict[str, Any] = {
     "upload_max_fields_size": 1024 * 1024,
     "upload_collect_fields": True,
 }
-
-
-# --- whole bodies ---
-
-
-class BodyCollector:
-    """Gathers the body of a request: a small one in memory, a big one in a temporary file without a name.
-
-    :param limit_in_memory: bytes up to which the body stays in memory.
-
-    Feed it with `add`, then `finish` gives the body to the request.  `close` it when the request is done;
-    one that is forgotten closes itself.
-    """
-
-    __slots__ = ("_file", "_lock", "_parts", "limit_in_memory", "size")
-
-    def __init__(self, limit_in_memory: int = 512 * 1024) -> None:
-        self.limit_in_memory = limit_in_memory
-        #: Bytes gathered so far.
-        self.size = 0
-        self._parts: list[bytes] = []
-        self._file: IO[bytes] | None = None
-        self._lock: threading.Lock | None = None
-
-    def add(self, chunk: bytes) -> None:
-        """Take a piece of the body.
-
-        :raises OSError: when the temporary file cannot be written; the collector is closed then.
-        """
-        self.size += len(chunk)
-        if self._file is None:
-            self._parts.append(chunk)
-            if self.size <= self.limit_in_memory:
-                return
-            self._file = tempfile.TemporaryFile(prefix="webfw-body-")  # noqa: SIM115  # closed by close()
-            self._lock = threading.Lock()
-            chunk, self._parts = b"".join(self._parts), []
-        try:
-            self._file.write(chunk)
-        except OSError:
-            self.close()
-            raise
-
-    def finish(self, request: HTTPServerRequest) -> None:
-        """Give the body to its request: as ``body``, or as the source it reads from when somebody asks."""
-        if self._file is None:
-            parts, self._parts = self._parts, []
-            request.body = parts[0] if len(parts) == 1 else b"".join(parts)
-        else:
-            self._file.flush()
-            request._set_body_source(self)
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether no file was needed."""
-        return self._file is None
-
-    def read(self) -> bytes:
-        """Return the whole body.
-
-        :raises ValueError: after `close`, for a body that was in a file.
-        """
-        if self._file is None:
-            return b"".join(self._parts)
-        return self._read_at(0, self.size)
-
-    def open(self) -> BinaryIO:
-        """Return a file to read the body from; each has a position of its own, and threads may use them."""
-        if self._file is None:
-            return io.BytesIO(b"".join(self._parts))
-        return io.BufferedReader(_BodyReader(self), 64 * 1024)
-
-    def close(self) -> None:
-        """Forget the body and give its file back; may be called again."""
-        self._parts = []
-        if self._file is not None:
-            self._file.close()
-
-    def __del__(self) -> None:
-        # The interpreter would warn of a file that nobody closed.
-        file = getattr(self, "_file", None)
-        if file is not None:
-            file.close()
-
-    def _read_at(self, offset: int, count: int) -> bytes:
-        assert self._file is not None
-        assert self._lock is not None
-        with self._lock:
-            self._file.seek(offset)
-            return self._file.read(count)
-
-
-class _BodyReader(io.RawIOBase):
-    """A reader with its own position in the file of a `BodyCollector`, which it keeps alive."""
-
-    def __init__(self, body: BodyCollector) -> None:
-        self._body = body
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._body._read_at(self._position, len(buffer))
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._body.size}[whence]
-        if origin + offset < 0:
-            raise ValueError(f"negative position {origin + offset} in a body")
-        self._position = origin + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
