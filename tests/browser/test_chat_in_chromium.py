@@ -214,7 +214,7 @@ def test_keyboard_and_small_screen(window: Callable[[], Window], url: str) -> No
     ada.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     try:
         assert ada.run("return document.documentElement.scrollWidth <= innerWidth")
-        assert not ada.find("#people").is_displayed()
+        ada.eventually(lambda: not ada.find("#people").is_displayed())
         ada.find("#menu").click()
         ada.eventually(lambda: ada.find("#people").is_displayed())
         ada.find("body").send_keys("\ue00c")  # Escape
@@ -233,6 +233,16 @@ def test_the_first_page_counts_people(window: Callable[[], Window], url: str) ->
     home.find("#room").send_keys("Größe & Co.\ue007")
     home.eventually(lambda: home.driver.current_url.endswith("/rooms/groe-co"))
     ada.close()
+
+
+def test_what_was_not_sent_can_be_sent_again(window: Callable[[], Window], url: str) -> None:
+    ada = window().enter(url, "Ada", "again")
+    ada.run("window.send = live.send; live.send = async () => { throw new Error('no <b>way</b>'); }")
+    ada.say("important")
+    ada.eventually(lambda: ada.texts(".failed .trouble") == ["Not sent: no <b>way</b>. Try again"])
+    ada.run("live.send = window.send")
+    ada.find(".failed button").click()
+    ada.until_said("important")
 
 
 # --- restarts ---
@@ -288,6 +298,7 @@ def test_a_restart_loses_nothing_that_is_remembered(
     ada.until_here("Ada", "Grace")
     ada.say("before")
     grace.until_said("before")
+    ada.until_said("before")
     one.process.kill()
     one.end()
     ada.eventually(lambda: ada.run("return document.getElementById('status').dataset.state") != "open")

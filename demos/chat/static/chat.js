@@ -218,23 +218,35 @@ new ResizeObserver(() => { if (find("newer").hidden) toEnd(); }).observe(scroll)
 
 // --- writing ---
 
-function say(text) {
-  const key = crypto.getRandomValues(new Uint32Array(3)).join("-");
+/** Milliseconds after which a message that was handed over, and has not come back, is taken for lost on its way. */
+const PATIENCE = 8000;
+
+const newKey = () => crypto.getRandomValues(new Uint32Array(3)).join("-");
+
+/** Sends a message; the same key, should it be sent again, has it shown once whatever arrives. */
+async function say(text, key = newKey()) {
   const row = rowOf({ name, text, time: Date.now() }, lastSaid.name === name);
   row.classList.add("pending");
   pending.set(key, row);
   append(row, true);
-  live.send({ text, key }).catch((error) => {
-    row.classList.replace("pending", "failed");
-    pending.delete(key);
-    const again = element("button", { type: "button", className: "link" }, "Try again");
-    again.addEventListener("click", () => {
-      row.remove();
-      say(text);
-    });
-    row.append(element("p", { className: "trouble", role: "alert" }, `Not sent: ${error.message}. `, again));
-    toEnd();
+  try {
+    await live.send({ text, key });
+    await new Promise((done) => setTimeout(done, PATIENCE));
+    if (pending.get(key) === row) throw new Error("it did not arrive");
+  } catch (error) {
+    if (pending.get(key) === row) offerAgain(row, text, key, error.message);
+  }
+}
+
+function offerAgain(row, text, key, reason) {
+  row.classList.replace("pending", "failed");
+  const again = element("button", { type: "button", className: "link" }, "Try again");
+  again.addEventListener("click", () => {
+    row.remove();
+    say(text, key);
   });
+  row.append(element("p", { className: "trouble", role: "alert" }, `Not sent: ${reason}. `, again));
+  toEnd();
 }
 
 const field = find("text");
