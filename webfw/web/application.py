@@ -3,7 +3,7 @@
 import asyncio
 import random
 import socket
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +20,7 @@ from webfw.routing import (
     ReversibleRouter,
     ReversibleRuleRouter,
     Rule,
+    RuleRouter,
 )
 from webfw.web.delegate import HandlerDelegate, replay
 from webfw.web.execution import answer
@@ -181,7 +182,8 @@ class Application(ReversibleRouter):
         """Have the clients that stay go away: the application is being shut down.  `HTTPServer.drain` calls it.
 
         WebSockets are closed with 1012, event streams and long polls end with a hint when to come back; each at a
-        random moment of the spread, so that not all of them come back at once.
+        random moment of the spread, so that not all of them come back at once.  Applications that this one hands
+        requests to are told too.
 
         :param timeout: seconds until the server cuts what is left; the spread (the ``drain_spread`` setting, 5 seconds
             by default) is at most half of it.
@@ -193,7 +195,13 @@ class Application(ReversibleRouter):
         loop = asyncio.get_running_loop()
         for handler in self.live:
             loop.call_later(random.random() * spread, self._drain, handler)
-        self.on_draining()
+        for application in _applications_below(self.default_router):
+            application.start_draining(timeout)
+        try:
+            self.on_draining()
+        except Exception:
+            # Border: the server has to end all the same.
+            app_log.error("Uncaught exception in on_draining", exc_info=True)
 
     def _drain(self, handler: Live) -> None:
         if handler in self.live:
@@ -300,6 +308,15 @@ class Application(ReversibleRouter):
         if access_log.isEnabledFor(level):
             milliseconds = 1000.0 * handler.request.request_time()
             access_log.log(level, "%d %s %.2fms", status, handler._request_summary(), milliseconds)
+
+
+def _applications_below(router: RuleRouter) -> Iterator[Application]:
+    """The applications that a router hands requests to."""
+    for rule in router.rules:
+        if isinstance(rule.target, Application):
+            yield rule.target
+        elif isinstance(rule.target, RuleRouter):
+            yield from _applications_below(rule.target)
 
 
 def _literal(text: str) -> str:

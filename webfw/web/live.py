@@ -7,13 +7,16 @@ travel in JSON *envelopes*, and a *cursor* says what a client has seen of each o
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable
+from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from webfw.escape import json_encode
 from webfw.log import app_log
 from webfw.pubsub.broker import Attachment, Broker, BrokerError
-from webfw.pubsub.messages import Gap, Message, check_channel
+from webfw.pubsub.messages import Gap, Message, check_channel, check_count
+from webfw.web.errors import HTTPError
 from webfw.web.state import HandlerState
 
 if TYPE_CHECKING:
@@ -21,9 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Live", "Place", "decode_cursor", "encode_cursor", "envelope", "joined", "lost"]
 
-#: The longest cursor a client may send, in characters, and the most channels it may name.
-MAX_CURSOR = 8000
-MAX_CURSOR_CHANNELS = 100
+#: The longest cursor that is read, in characters: as much as a request's head has room for.
+MAX_CURSOR = 64 * 1024
 
 
 def envelope(message: Message) -> str:
@@ -52,13 +54,13 @@ def encode_cursor(positions: dict[str, str]) -> str:
 
 
 def decode_cursor(cursor: str) -> dict[str, str]:
-    """The positions in a cursor; a malformed one has none, and one that is too long neither."""
+    """The positions in a cursor.  Any text is one: what is no id of the broker's makes the client be told of a gap.
+
+    :raises HTTPError: it is too long (status 400).
+    """
     if len(cursor) > MAX_CURSOR:
-        return {}
-    try:
-        return dict(parse_qsl(cursor, max_num_fields=MAX_CURSOR_CHANNELS))
-    except ValueError:
-        return {}
+        raise HTTPError(400, "the cursor has more than %d characters", MAX_CURSOR)
+    return dict(parse_qsl(cursor, keep_blank_values=True))
 
 
 class Place:
@@ -67,15 +69,19 @@ class Place:
     What arrives while the place is being taken is kept until then.
 
     :ivar position: the id of the last message that the door has sent, or from which they go on; None while unknown.
+    :ivar recovering: whether what it delivers now was kept: it has come all at once, however fast the client is.
     """
 
-    __slots__ = ("_kept", "_missed", "attachment", "channel", "door", "position")
+    __slots__ = ("_kept", "_missed", "attachment", "channel", "door", "position", "recovering", "taking")
 
     def __init__(self, door: "Live", channel: str, since: str | None) -> None:
         self.door: Live | None = door
         self.channel = channel
         self.position = since
         self.attachment: Attachment | None = None
+        self.recovering = True
+        #: The task that takes it, so that it is not lost: the loop itself keeps only weak references.
+        self.taking: asyncio.Task[None] | None = None
         self._kept: list[Message | Gap] | None = []
         self._missed = False
 
@@ -84,7 +90,17 @@ class Place:
         if self._kept is not None:
             self._kept.append(event)
         elif self.door is not None:
-            self.door._live_event(self, event)
+            self._hand_on(self.door, event)
+
+    def _hand_on(self, door: "Live", event: Message | Gap) -> None:
+        try:
+            door._live_event(self, event)
+        except Exception:
+            # Border: a `message_form` that fails must not break the broker; the client is not left in the dark.
+            app_log.error(
+                "Uncaught exception in what becomes of a message of %s", self.channel, exc_info=True
+            )
+            door._live_lost(self)
 
     def taken(self, attachment: Attachment) -> None:
         """The place is taken: hand on what was kept, and say from where it goes on."""
@@ -97,7 +113,8 @@ class Place:
         if not any(isinstance(event, Message) for event in kept):
             self.position = attachment.position
         for event in kept:
-            door._live_event(self, event)
+            self._hand_on(door, event)
+        self.recovering = False
         door._live_joined(self)
 
     def missed(self) -> None:
@@ -111,9 +128,11 @@ class Place:
             asyncio.get_running_loop().call_soon(self._tell)
 
     def _tell(self) -> None:
-        self._missed = False
         if self.door is not None:
+            self.door.application.broker.stats.gaps += 1
             self.door._live_lost(self)
+        # Not before: what has been dropped to make room for these words is told of by them.
+        self._missed = False
 
     def leave(self) -> None:
         """Get no more."""
@@ -132,9 +151,14 @@ class Live(HandlerState):
     """The part of a handler that listens on channels."""
 
     _places: dict[str, Place] | None = None
+    #: The client's cursor, without the channels that it has taken up.
+    _cursor: dict[str, str] | None = None
+    _gone = False
+    _no_broker = False
 
     #: What a client gets of a message: a function of `Message` that gives str (or bytes, for a binary WebSocket
-    #: message).  What it gives is kept with the message and sent to all clients of handlers with the same function.
+    #: message).  What it gives is kept with the message and sent to all clients of handlers with the same function,
+    #: so that it must not depend on who publishes or listens.
     message_form: Callable[[Message], str | bytes] = staticmethod(envelope)
 
     @property
@@ -153,7 +177,8 @@ class Live(HandlerState):
 
     def get_cursor(self) -> dict[str, str]:
         """What this client has seen already: the last id of each channel, from the request's ``since`` argument."""
-        return decode_cursor(self.get_query_argument("since", ""))
+        given = self.request.query_arguments.get("since")
+        return decode_cursor(given[-1].decode("utf-8", "replace")) if given else {}
 
     def subscribe(
         self, channel: str, since: str | None = None, *, last: int = 0, member: str | None = None
@@ -161,41 +186,65 @@ class Live(HandlerState):
         """Have this client get what is published on a channel, from now on and until it goes away.
 
         :param channel: 1 to 200 bytes without control characters.
-        :param since: the id it has seen last; by default the one in its cursor (`get_cursor`).  What came after that is
-            sent first, as far as the history has it; where it has not, the client is told.
+        :param since: the id it has seen last; by default the one in its cursor (`get_cursor`), for the first time that
+            the channel is subscribed to.  What came after that is sent first, as far as the history has it; where it
+            has not, the client is told.
         :param last: for a client without such an id, how many of the newest messages to begin with.
         :param member: who the client is, for `Broker.presence`.
-        :returns: a future, done when the client listens; it need not be awaited.
-        :raises TypeError, ValueError: no name for a channel, or the client has it already.
+        :returns: a future, done when the client listens; it need not be awaited.  For a client that has gone in the
+            meantime it is done at once.  When the broker is not there, it raises `BrokerError`; the client has been
+            sent away then, and nothing need be done about it.
+        :raises TypeError, ValueError: no name for a channel, a negative ``last``, or the client has the channel.
         """
         check_channel(channel)
+        check_count("last", last)
+        if self._gone:
+            nothing: Future[None] = asyncio.get_running_loop().create_future()
+            nothing.set_result(None)
+            return nothing
         if self._places is None:
             self._places = {}
         if channel in self._places:
             raise ValueError(f"this client has the channel {channel!r} already")
+        if self._cursor is None:
+            self._cursor = self.get_cursor()
+        seen = self._cursor.pop(channel, None)
         if since is None:
-            since = self.get_cursor().get(channel)
+            since = seen
         place = self._places[channel] = Place(self, channel, since)
-        task = asyncio.ensure_future(self._take(place, since, last, member))
-        task.add_done_callback(self._taken)
+        task = place.taking = asyncio.ensure_future(self._take(place, since, last, member))
+        task.add_done_callback(partial(self._taken, place))
         return task
 
     async def _take(self, place: Place, since: str | None, last: int, member: str | None) -> None:
         broker = self.application.broker
         place.taken(await broker.attach(place, place.channel, since, last=last, member=member))
 
-    def _taken(self, task: "asyncio.Task[None]") -> None:
+    def _taken(self, place: Place, task: "asyncio.Task[None]") -> None:
         """A place has been taken, or could not be."""
-        if task.cancelled():
-            self._live_over()
+        place.taking = None
+        error = None if task.cancelled() else task.exception()
+        if place.door is None:  # the client has gone, or does not want it any more
             return
-        error = task.exception()
-        if error is not None:
-            if isinstance(error, BrokerError):
-                app_log.error("Cannot subscribe: %s", error)
-            else:
+        if task.cancelled():  # by whoever has waited for it
+            self.unsubscribe(place.channel)
+        elif error is not None:
+            if not isinstance(error, BrokerError):
                 app_log.error("Cannot subscribe", exc_info=error)
+            elif not self._no_broker:
+                app_log.error("Cannot subscribe: %s", error)
+                self._no_broker = True
             self._live_over()
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """See `RequestHandler.log_exception`; that there is no broker has been logged when it was found out."""
+        if not (self._no_broker and isinstance(value, BrokerError)):
+            super().log_exception(typ, value, tb)
 
     def unsubscribe(self, channel: str) -> None:
         """Have this client get no more of a channel; one it has not is ignored."""
@@ -204,7 +253,8 @@ class Live(HandlerState):
             place.leave()
 
     def _leave_all(self) -> None:
-        """The client is gone."""
+        """The client is gone: nothing may be delivered to it, or begin to be."""
+        self._gone = True
         places, self._places = self._places, None
         for place in (places or {}).values():
             place.leave()

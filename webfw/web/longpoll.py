@@ -1,13 +1,14 @@
 """Long polling: a GET that is answered when there is something to say; where messages come from may not enter."""
 
 import asyncio
+import base64
+import json
 import random
 from collections.abc import Awaitable
 from typing import Any
 
 from webfw.escape import json_encode
 from webfw.pubsub.messages import Gap, Message
-from webfw.web.errors import HTTPError
 from webfw.web.live import Place, encode_cursor, envelope, lost
 from webfw.web.livehandler import LiveHandler
 
@@ -23,7 +24,7 @@ class LongPollHandler(LiveHandler):
 
     The answer is JSON: ``{"cursor": ..., "messages": [envelopes]}``.  A client asks with ``?since=CURSOR`` again and
     again; what comes between two polls is in the history.  Without ``since``, or for a channel that is new in it, the
-    answer comes at once, so that the client has a cursor.
+    answer comes at once, so that the client has a cursor.  ``wait=0`` asks for what there is now.
     """
 
     #: Seconds until a poll is answered without messages (the ``longpoll_timeout`` setting stands before it); the
@@ -34,50 +35,40 @@ class LongPollHandler(LiveHandler):
     #: Characters of envelopes after which an answer is full.
     max_size: int = 1024 * 1024
 
+    _count = 0
     _size = 0
     _answering = False
     _retry: int | None = None
 
     def get(self, *args: Any, **kwargs: Any) -> Awaitable[None]:
-        self._timeout = float(self.application.settings.get("longpoll_timeout", self.poll_timeout))
-        wait = self.get_query_argument("wait", None)
-        if wait is not None:
-            try:
-                self._timeout = min(self._timeout, max(0.0, float(wait)))
-            except ValueError:
-                raise HTTPError(400, "wait is no number: %r", wait[:40]) from None
-            if self._timeout != self._timeout:
-                raise HTTPError(400, "wait is no number")
-        self._cursor = self.get_cursor()
+        self._patience = float(self.application.settings.get("longpoll_timeout", self.poll_timeout) or 0)
+        self._timeout = min(self._patience, self.get_float("wait", self._patience, minimum=0))
+        #: The channels that the client comes back to.
+        self._known = frozenset(self.get_cursor())
         self._envelopes: list[str] = []
         #: Channels of which no more fits into this answer: what follows of them must wait, to stay in order.
         self._full: set[str] = set()
         return super().get(*args, **kwargs)
 
     def _wait_begins(self) -> None:
-        if self._timeout:
-            self._deadline_in(self._timeout)
-        else:
-            self._answer_soon()
+        # Who does not wait for messages does wait for the broker.
+        self._deadline_in(self._timeout or self._patience or self.poll_timeout)
         self._look()
 
     def deadline_passed(self, now: float) -> None:
         """Nothing has come in time."""
-        self._answer()
+        self._in_context(self._answer)
 
     def _look(self) -> None:
         """Answer soon, if there is something to say."""
-        places = self._places
-        if not self._opened or any(place.attachment is None for place in (places or {}).values()):
+        places = self._places or {}
+        if not self._opened or self._finished or any(place.attachment is None for place in places.values()):
             return
-        if self._envelopes or not places or not self._cursor.keys() >= places.keys():
-            self._answer_soon()
-
-    def _answer_soon(self) -> None:
-        """Answer in the next turn of the loop, with what comes until then."""
-        if not self._answering:
+        if (self._envelopes or not self._timeout or not places.keys() <= self._known) and not self._answering:
+            # In the next turn of the loop, with what comes until then.
             self._answering = True
-            asyncio.get_running_loop().call_soon(self._answer)
+            context = None if self._context is None else self._context.copy()
+            asyncio.get_running_loop().call_soon(self._answer, context=context)
 
     def _answer(self) -> None:
         if self._finished:
@@ -91,34 +82,68 @@ class LongPollHandler(LiveHandler):
     # Channels.
 
     def _live_event(self, place: Place, event: Message | Gap) -> None:
-        if place.channel in self._full or self._finished:
+        if self._finished or place.channel in self._full:
             return
-        if len(self._envelopes) >= self.max_messages or self._size >= self.max_size:
+        if self._count >= self.max_messages or self._size >= self.max_size:
             self._full.add(place.channel)
             return
         if isinstance(event, Message):
-            text = event.forms.get(LongPollHandler)
-            if text is None:
-                text = event.forms[LongPollHandler] = envelope(event)
             place.position = event.id
-        else:
-            text = lost(place.channel)
-        self._envelopes.append(text)
-        self._size += len(text)
-        self._look()
+            text = self._form_of(event)
+            self._envelopes.append(text)
+            self._count += 1
+            self._size += len(text)
+            self._look()
+        else:  # does not count, so that a message always fits behind it, and the position moves
+            self._live_lost(place)
+
+    def _form_of(self, message: Message) -> str:
+        """What stands for a message in the answer, made once for all clients."""
+        form = self.message_form
+        if getattr(form, "__self__", None) is self:
+            return _as_json(form(message))
+        key = (LongPollHandler, form)
+        text: str | None = message.forms.get(key)
+        if text is None:
+            text = message.forms[key] = envelope(message) if form is envelope else _as_json(form(message))
+        return text
 
     def _live_joined(self, place: Place) -> None:
         self._look()
 
     def _live_lost(self, place: Place) -> None:
-        """Never: a poll has no queue that could overflow."""
+        self._envelopes.append(lost(place.channel))
+        self._look()
 
     def _live_over(self) -> None:
         if not self._finished:
-            self._refuse()
+            self._in_context(self._refuse)
 
     def on_draining(self) -> None:
         """Called when the application is being shut down: answers at once, with a hint when to come back."""
+        if self._finished:
+            return
+        if not self._opened:  # nobody has decided yet whether the client may have anything
+            self._refuse()
+            return
         spread = float(self.application.settings.get("drain_spread", 5.0))
         self._retry = int(1000 * (1 + spread * random.random()))
-        self._answer()
+        self._in_context(self._answer)
+
+    def _turn_away(self) -> None:
+        self._refuse()
+
+
+def _as_json(form: str | bytes) -> str:
+    """A form of the application's own as it can stand in an answer: the JSON value that it is, or else a string."""
+    if isinstance(form, bytes):
+        return json_encode(base64.b64encode(form).decode())
+    try:
+        json.loads(form, parse_constant=_no_json)
+    except (ValueError, RecursionError):
+        return json_encode(form)
+    return form
+
+
+def _no_json(word: str) -> None:
+    raise ValueError(word)
