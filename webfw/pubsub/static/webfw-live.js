@@ -102,7 +102,7 @@
         const lines = (rest + decoder.decode(value, { stream: true })).split(/\r\n|\n|\r(?!$)/);
         rest = lines.pop();
         for (const line of lines) {
-          const [, field, text] = /^([^:]*):? ?(.*)$/.exec(line);
+          const [, field, text] = /^([^:]*):? ?(.*)$/s.exec(line);
           if (field === "data") data.push(text);
           else if (field === "retry" && /^\d+$/.test(text)) wait = Number(text);
           else if (line === "" && data.length) link.receive(parse(data.splice(0).join("\n")));
