@@ -223,6 +223,8 @@ time.sleep(60)
 def test_workers_may_end_in_their_own_way(program: Callable[..., Program]) -> None:
     """At Ctrl-C the terminal tells all of them: the parent does not interfere with who is quick."""
     running = program("""
+from webfw.process import fork
+fork.INTERRUPT_GRACE = 20
 try:
     fork_processes(2)
     say("ready")
@@ -309,7 +311,7 @@ from webfw.process.fork import process_tree
 import subprocess
 number = fork_processes(2)
 say(process_tree())
-code = "from webfw.process.fork import process_tree; print(process_tree(), flush=True)"
+code = "import os; from webfw.process.fork import process_tree; os.write(1, process_tree().encode() + bytes([10]))"
 subprocess.run([sys.executable, "-c", code], check=True)
 """).end()
     assert status == 0
