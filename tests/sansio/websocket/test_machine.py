@@ -423,6 +423,21 @@ def test_compressed_payload_that_cannot_be_within_the_limit(server: bool) -> Non
 
 
 @BOTH
+@pytest.mark.parametrize("piece", [1, 2, 7, 30])
+@pytest.mark.parametrize("noise", [False, True])
+def test_a_peer_that_flushes_every_fragment(server: bool, piece: int, noise: bool) -> None:
+    payload = random.Random(1).randbytes(990) if noise else b"a" * 990
+    stream = zlib.compressobj(6, zlib.DEFLATED, -15, 8)
+    frames = b""
+    for at in range(0, len(payload), piece):
+        data = stream.compress(payload[at : at + piece]) + stream.flush(zlib.Z_SYNC_FLUSH)
+        last = at + piece >= len(payload)
+        opcode = CONTINUATION if at else BINARY
+        frames += encode_frame(opcode, data[:-4] if last else data, fin=last, rsv1=not at, mask=server)
+    assert drain(deflating(server, max_message_size=1000), frames) == [payload]
+
+
+@BOTH
 def test_compressed_text_that_is_not_utf8(server: bool) -> None:
     ours, theirs = deflating(server), deflating(not server)
     assert theirs.deflate is not None

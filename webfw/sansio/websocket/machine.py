@@ -146,6 +146,9 @@ _FIRST_BYTES_DEFLATE: Final = _FIRST_BYTES | {0x41, 0x42, 0xC1, 0xC2}
 
 _NEVER: Final = 1000
 
+#: Bytes of a compressed fragment that may be nothing but its flush.
+_FLUSH: Final = 8
+
 
 class Machine:
     """The frames of one connection, in both directions.
@@ -354,8 +357,14 @@ class Machine:
             self._compressed = first & 0x40 != 0
             self._announced = self._size = 0
         self._fin = first & 0x80 != 0
-        self._announced += length
-        if self._announced > (self._max_wire_size if self._compressed else self.max_message_size):
+        if self._compressed:
+            # A fragment may be flushed, which costs some bytes each time, however little is in it.
+            self._announced += max(0, length - _FLUSH)
+            limit = self._max_wire_size
+        else:
+            self._announced += length
+            limit = self.max_message_size
+        if self._announced > limit:
             raise FrameError(f"message of over {self.max_message_size} bytes", CloseCode.MESSAGE_TOO_BIG)
 
     def _receive(self, piece: bytes) -> str | bytes | None:
