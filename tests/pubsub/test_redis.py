@@ -490,7 +490,9 @@ async def test_killed_and_restarted_under_load(
     redis_server: Callable[..., Any], expect_log: Callable[..., Any]
 ) -> None:
     """Whoever stays within the history misses nothing and gets nothing twice."""
-    server = redis_server(appendonly=True)
+    server = redis_server(
+        "--appendfsync", "always", appendonly=True
+    )  # else it may lose what it has confirmed
     channels = ["a", "b", "quiet"]
     async with (
         RedisBroker(server.url, history_size=100_000) as publisher,
