@@ -213,6 +213,12 @@ class HubBroker(Broker):
             self.stats.delivered += len(channel.listeners)
         fan_out(list(channel.listeners.values()), event)
 
+    async def announce_again(self) -> None:
+        """Tell the engine anew who is here: after an outage it may have forgotten."""
+        for entry in list(self.channels.values()):
+            if entry.members or entry.told != {}:
+                await self._announce(entry, again=True)
+
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run something of the engine's beside the program, until it ends or the broker is closed."""
         if self._closed:
