@@ -373,6 +373,41 @@ async def test_a_hub_that_dies(path: str, make: Make, hub_of: Any, expect_log: A
             ]
 
 
+async def test_a_hub_that_dies_again_and_again(
+    path: str, make: Make, hub_of: Any, expect_log: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under load: a gap for each death, and between gaps everything that was published, in order, once."""
+    monkeypatch.setattr(broker, "LAST_DELAY", 0.01)
+    plenty = {"history_size": 100_000, "backlog": 100_000}
+    async with make(**plenty) as writer, make(**plenty) as reader, reader.subscribe("a") as events:
+        sent: dict[str, int] = {}
+        with expect_log("webfw.general", LOST):
+            for _ in range(4):
+                pid = hub_of(path).pid
+                before = len(sent)
+                while len(sent) < before + 50:
+                    with contextlib.suppress(BrokerUnavailable):
+                        sent[await writer.publish("a", len(sent))] = len(sent)
+                    await asyncio.sleep(0)
+                os.kill(pid, signal.SIGKILL)
+                hub_of(path).ended(pid)
+                while writer._link is not None or reader._link is not None:
+                    await asyncio.sleep(0)
+                await connected_again(reader)
+                await connected_again(writer)
+        end = await writer.publish("a", "end")
+        got = [await anext(events)]
+        while got[-1] != Message("a", end, "end"):
+            got.append(await anext(events))
+    assert [event.reason for event in got if isinstance(event, Gap)] == ["history"] * 4
+    ids = [event.id for event in got if isinstance(event, Message)]
+    assert len(set(ids)) == len(ids)
+    numbers = [event.data for event in got[:-1] if isinstance(event, Message)]
+    assert numbers == sorted(numbers)
+    # What a hub had taken when it died may not have come out any more; all that was taken while it lived has.
+    assert len(numbers) >= len(sent) - 4 * 10
+
+
 async def test_a_publish_under_way_when_the_hub_dies(
     make: Make, path: str, hub_of: Any, expect_log: Any
 ) -> None:
@@ -591,13 +626,13 @@ async def work(broker):
 """
 
 
-def run_workers(code: str, **env: str) -> list[str]:
+def run_workers(code: str, *arguments: str, **env: str) -> list[str]:
     inherited = {
         k: v for k, v in os.environ.items() if k not in ("WEBFW_PROCESS_TREE", "WEBFW_WORKERS_SOCKET")
     }
     with tempfile.TemporaryFile("w+") as errors:  # a pipe would be held open by the hub that lingers
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", WORKERS + code],
+            [sys.executable, "-W", "error", "-c", WORKERS + code, *arguments],
             env={**inherited, "PYTHONPATH": str(ROOT), **env},
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -635,6 +670,46 @@ def test_the_path_of_the_environment(path: str) -> None:
         'fork_processes(3, 0); asyncio.run(work(connect("workers:", linger=0.1)))', WEBFW_WORKERS_SOCKET=path
     )
     assert set(lines) == {path}
+
+
+def test_a_worker_that_is_killed_and_started_again(path: str, tmp_path: Path) -> None:
+    """The others see it go and come back, and miss nothing themselves."""
+    lines = run_workers(
+        """
+import signal
+async def live(broker, mark):
+    me, first = task_id(), not os.path.exists(mark)
+    everybody = {f"worker{n}": 1 for n in range(3)}
+    await broker.start()
+    while me == 1 and not first and not (await broker.history("all")).messages:
+        await asyncio.sleep(0.002)  # it has not been missed yet
+    async with broker, broker.subscribe("all", member=f"worker{me}") as events:
+        async def until(members):
+            while await broker.presence("all") != members:
+                await asyncio.sleep(0.002)
+        await until(everybody)
+        if me == 1 and first:
+            open(mark, "x").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if me == 1:
+            await broker.publish("all", "back")
+        elif me == 0:
+            await until({"worker0": 1, "worker2": 1})
+            await broker.publish("all", "gone")
+            await until(everybody)
+        expected = ["back"] if me == 1 else ["gone", "back"]
+        assert [(await anext(events)).data for _ in expected] == expected
+        await broker.publish("done", me)
+        while len((await broker.history("done")).messages) < 3:
+            await asyncio.sleep(0.002)
+        os.write(1, b"%d\\n" % me)
+fork_processes(3, 1)
+asyncio.run(live(connect("workers:", linger=0.1), sys.argv[1]))
+""",
+        str(tmp_path / "mark"),
+        WEBFW_WORKERS_SOCKET=path,
+    )
+    assert sorted(lines) == ["0", "1", "2"]
 
 
 async def test_a_broker_that_was_started_before_the_fork(make: Make) -> None:
