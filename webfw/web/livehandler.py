@@ -38,6 +38,7 @@ class LiveHandler(Live, RequestHandler):
     #: Whether `open` has ended, in whatever way.
     _opened = False
     _left = False
+    _sweeper: deadlines.Sweeper | None = None
     #: What `open` has left behind, for what happens later: that is called by others, such as whoever publishes.
     _context: Context | None = None
 
@@ -153,7 +154,8 @@ class LiveHandler(Live, RequestHandler):
             return
         self._left = True
         self.application.live.discard(self)
-        deadlines.for_loop(asyncio.get_running_loop()).unwatch(self)
+        if self._sweeper is not None:
+            self._sweeper.unwatch(self)
         self._leave_all()
         if self._opened:
             self._tell_closed()
@@ -173,7 +175,7 @@ class LiveHandler(Live, RequestHandler):
 
     def _deadline_in(self, seconds: float) -> None:
         """Have `deadline_passed` called then, to within a quarter of that time or of a second."""
-        sweeper = deadlines.for_loop(asyncio.get_running_loop())
+        sweeper = self._sweeper = deadlines.for_loop(asyncio.get_running_loop())
         self.deadline = sweeper.refresh() + seconds
         sweeper.watch(self, max(seconds, SHORTEST))
 
