@@ -659,6 +659,59 @@ async def test_missing_messages_are_fetched_without_an_outage(redis_server: Call
         assert await take(events, 2) == [Gap("a", "history"), 11]
 
 
+async def test_a_repair_that_fails_ends_in_a_new_connection(
+    redis_server: Callable[..., Any], expect_log: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = redis_server()
+    async with (
+        RedisBroker(server.url) as broker,
+        RedisBroker(server.url) as mute,
+        broker.subscribe("a") as events,
+    ):
+        mute._pushes = b"elsewhere:"
+        await mute.publish("a", 1)
+        past = broker._past
+        failures = 0
+
+        async def fails_once(*args: Any) -> Any:
+            nonlocal failures
+            failures += 1
+            if failures == 1:
+                raise BrokerUnavailable("not now")
+            return await past(*args)
+
+        monkeypatch.setattr(broker, "_past", fails_once)
+        with expect_log(*LOST, count=1):
+            await broker.publish("a", 2)
+            assert await take(events, 2) == [1, 2]
+        await broker.publish("a", 3)
+        assert await take(events, 1) == [3]
+
+
+async def test_another_process_may_be_faster(redis_server: Callable[..., Any]) -> None:
+    server = redis_server()
+    async with RedisBroker(server.url) as broker:
+        ids = [await broker.publish("a", n) for n in range(4)]
+        for since, complete in ((ids[3], True), (ids[1], True), (ids[3][:-5] + "99999", False)):
+            history = await broker.engine_history("a", since, ids[1], None)
+            assert (history.messages, history.complete, history.position) == ([], complete, ids[1])
+
+
+async def test_a_channel_that_is_left_and_joined_at_once(redis_server: Callable[..., Any]) -> None:
+    """The order to follow no more, still under way, must not hit the one who has come back."""
+    server = redis_server()
+    async with RedisBroker(server.url) as broker:
+        for n in range(30):
+            first = asyncio.ensure_future(broker.subscribe("a").__aenter__())
+            for _ in range(n):  # give up at each point of the way
+                await asyncio.sleep(0)
+            first.cancel()
+            async with broker.subscribe("a") as events:
+                await broker.publish("a", n)
+                assert await take(events, 1) == [n]
+            await asyncio.gather(first, return_exceptions=True)
+
+
 async def test_close_while_the_server_hangs(redis_server: Callable[..., Any]) -> None:
     server = redis_server()
     broker = RedisBroker(server.url, timeout=60)
