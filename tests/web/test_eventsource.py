@@ -311,36 +311,6 @@ async def test_open_refuses(stream: Any, broker: HeldBroker, how: str, status: i
     assert (await stream(Refusing).open()).answer.status == 403
 
 
-async def test_on_close_is_called_once_for_every_open(
-    stream: Any, broker: HeldBroker, expect_log: Any
-) -> None:
-    class Own(News):
-        ways: list[str] = []
-
-        def prepare(self) -> None:
-            if self.get_argument("way") == "prepare":
-                raise HTTPError(403)
-
-        def open(self) -> None:
-            self.ways.append(f"open {self.get_argument('way')}")
-            if self.get_argument("way") == "fail":
-                raise ZeroDivisionError
-            if self.get_argument("way") == "refuse":
-                raise HTTPError(403)
-
-        def on_close(self) -> None:
-            self.ways.append("close")
-
-    for way in ("prepare", "refuse", "stay"):
-        one = await stream(Own).open(f"/?way={way}")
-        one.site.wire.lose()
-    with expect_log("webfw.application", "Uncaught exception GET"):
-        assert (await stream(Own).open("/?way=fail")).answer.status == 500
-    assert Own.ways == ["open refuse", "close", "open stay", "close", "open fail", "close"]
-    await stream(Own).open("/?way=x", method="HEAD")
-    assert len(Own.ways) == 6
-
-
 async def test_the_headers_that_open_has_set(stream: Any) -> None:
     class Own(News):
         async def open(self) -> None:
@@ -356,59 +326,6 @@ async def test_the_headers_that_open_has_set(stream: Any) -> None:
 
 
 # Those who come and go.
-
-
-async def test_a_client_that_vanishes_while_open_waits(stream: Any, broker: HeldBroker) -> None:
-    gate = asyncio.get_running_loop().create_future()
-    there: set[Any] = set()
-
-    class Own(EventSourceHandler):
-        async def open(self) -> None:
-            await gate
-            there.add(self)
-            await self.subscribe("news", member="ghost")
-
-        async def on_close(self) -> None:
-            await asyncio.sleep(0)
-            there.discard(self)
-
-    one = await stream(Own).open()
-    one.site.wire.lose()
-    await one.site.settle()
-    gate.set_result(None)
-    await one.site.settle()
-    assert not there, "on_close comes after open"
-    assert broker.listening == 0
-    assert await broker.presence("news") == {}
-    assert not one.site.application.live
-
-
-@pytest.mark.parametrize("cancel", [False, True])
-async def test_a_client_that_vanishes_while_its_place_is_taken(
-    site: Sites, broker: HeldBroker, cancel: bool
-) -> None:
-    class Own(News):
-        async def open(self) -> None:
-            await self.subscribe("news", member="ghost")
-
-    seen = []
-    broker.hold()
-    one = await Stream(
-        site(
-            Own,
-            broker=broker,
-            cancel_on_disconnect=cancel,
-            log_function=lambda handler: seen.append(handler.get_status()),
-        )
-    ).open()
-    one.site.wire.lose()
-    await one.site.settle()
-    broker.let_go()
-    await one.site.settle()
-    assert broker.listening == 0
-    assert await broker.presence("news") == {}
-    assert News.closed == 1
-    assert seen == [499]
 
 
 async def test_open_has_a_deadline_but_the_stream_has_none(stream: Any, broker: HeldBroker) -> None:
@@ -513,29 +430,6 @@ async def test_the_connection_goes_on_behind_a_stream(stream: Any) -> None:
     assert data.count(b"HTTP/1.1 200 OK") == data.count(b"data: all") == data.count(b"\r\n0\r\n\r\n") == 3
 
 
-async def test_hooks_that_fail_at_the_end(stream: Any, broker: HeldBroker, expect_log: Any) -> None:
-    class Own(News):
-        def on_close(self) -> None:
-            raise ZeroDivisionError
-
-        def on_finish(self) -> None:
-            raise ZeroDivisionError
-
-    class Late(News):
-        async def on_close(self) -> None:
-            raise ZeroDivisionError
-
-    one = await stream(Own).open()
-    with expect_log("webfw.application", "Uncaught exception"):
-        one.site.wire.lose()
-    two = await stream(Late).open()
-    with expect_log("webfw.application", "^Uncaught exception in on_close$", count=1):
-        two.site.wire.lose()
-        await two.site.settle()
-    assert broker.listening == 0
-    assert not one.site.application.live
-
-
 NAME: ContextVar[str] = ContextVar("NAME", default="nobody")
 
 
@@ -594,18 +488,6 @@ async def test_no_broker(stream: Any, broker: HeldBroker, expect_log: Any, waits
     assert b"503" in one.answer.body
     assert not one.site.application.live
     assert News.closed == 1
-
-
-async def test_an_error_page_that_fails(stream: Any, broker: HeldBroker, expect_log: Any) -> None:
-    class Own(News):
-        def write_error(self, status_code: int, **kwargs: Any) -> None:
-            raise ZeroDivisionError
-
-    broker.error = BrokerUnavailable("away")
-    one = stream(Own)
-    with expect_log("webfw.application", "Cannot subscribe: away|write_error", count=2):
-        await one.open()
-    assert (one.answer.status, one.answer.headers["Retry-After"]) == (503, "2")
 
 
 async def test_a_broker_that_is_closed_later(stream: Any, broker: HeldBroker) -> None:
@@ -824,19 +706,6 @@ async def test_nothing_holds_events_back(stream: Any, broker: HeldBroker) -> Non
     assert "Content-Encoding" not in one.answer.headers
     await broker.publish("news", "x" * 5000)
     assert (await one.settle())[-1]["data"] == "x" * 5000
-
-
-async def test_other_methods_end_by_themselves(stream: Any) -> None:
-    class Own(News):
-        def post(self) -> None:
-            self.write("said")
-
-        async def options(self) -> None:
-            self.set_status(204)
-
-    one = stream(Own)
-    assert (await one.site.ask(method="POST", body=b"")).body == b"said"
-    assert (await one.site.ask(method="OPTIONS")).status == 204
 
 
 async def test_bad_cursors_are_refused_in_good_order(stream: Any) -> None:

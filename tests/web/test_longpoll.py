@@ -552,16 +552,6 @@ async def test_http_1_0(polled: Any) -> None:
     assert site.wire.closing
 
 
-async def test_other_methods(polled: Any) -> None:
-    class Own(Poll):
-        def post(self) -> None:
-            self.write("said")
-
-    site = polled(Own)
-    assert (await site.ask(method="POST", body=b"")).body == b"said"
-    assert (await site.ask(method="HEAD")).status == 405
-
-
 async def test_a_poll_that_waits_holds_no_task_and_no_timer(polled: Any) -> None:
     class Awaiting(Poll):
         async def open(self) -> None:  # type: ignore[override]

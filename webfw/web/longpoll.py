@@ -38,7 +38,6 @@ class LongPollHandler(LiveHandler):
     _count = 0
     _size = 0
     _answering = False
-    _retry: int | None = None
 
     def get(self, *args: Any, **kwargs: Any) -> Awaitable[None]:
         self._patience = float(self.application.settings.get("longpoll_timeout", self.poll_timeout) or 0)
@@ -74,7 +73,10 @@ class LongPollHandler(LiveHandler):
         if self._finished:
             return
         cursor = json_encode(encode_cursor(self._positions()))
-        retry = "" if self._retry is None else f', "retry": {self._retry}'
+        retry = ""
+        if self.application.draining:
+            spread = float(self.application.settings.get("drain_spread", 5.0))
+            retry = f', "retry": {int(1000 * (1 + spread * random.random()))}'
         self.set_header("Content-Type", "application/json; charset=UTF-8")
         self.set_header("Cache-Control", "no-store")
         self.finish(f'{{"cursor": {cursor}, "messages": [{", ".join(self._envelopes)}]{retry}}}')
@@ -126,8 +128,6 @@ class LongPollHandler(LiveHandler):
         if not self._opened:  # nobody has decided yet whether the client may have anything
             self._refuse()
             return
-        spread = float(self.application.settings.get("drain_spread", 5.0))
-        self._retry = int(1000 * (1 + spread * random.random()))
         self._in_context(self._answer)
 
     def _turn_away(self) -> None:
