@@ -59,6 +59,11 @@ def callback(request):
     request.connection.write_headers(ResponseStartLine("HTTP/1.1", 200, "OK"), headers, b"call")
     request.connection.finish()
 
+def wsgi(environ, start_response):
+    import threading
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{environ['wsgi.multithread']} {threading.current_thread().name}".encode()]
+
 number = 7
 '''
 
@@ -264,6 +269,21 @@ def test_an_idle_connection_does_not_hold_the_server_up(serve: Start) -> None:
         assert client.recv(4096) == b""
 
 
+@pytest.mark.parametrize(
+    ("options", "body"),
+    [
+        ((), "True webfw-wsgi-1"),
+        (("--threads", "2"), "True webfw-wsgi-1"),
+        (("--threads", "0"), "False MainThread"),
+    ],
+)
+def test_a_wsgi_application_is_recognised(serve: Start, options: tuple[str, ...], body: str) -> None:
+    command = serve("served:wsgi", *options)
+    assert get(command.url()) == (200, body)
+    command.read_until(r'^\S+ 127\.0\.0\.1 "GET / HTTP/1\.1" 200 \d+ ')
+    assert command.stop(signal.SIGTERM)[0] == 0
+
+
 def test_a_broker_is_there_before_the_first_request_and_closed_after_the_last(serve: Start) -> None:
     command = serve("served:own_broker")
     assert get(command.url()) == (200, "hello")
@@ -282,6 +302,7 @@ def test_a_broker_is_there_before_the_first_request_and_closed_after_the_last(se
         (["served:app", "--keyfile", "x"], 2, "webfw: --keyfile needs --certfile"),
         (["served:app", "--certfile", "x"], 1, "webfw: --certfile x: no such file or directory"),
         (["served:no_broker"], 1, "webfw: no broker: redis://user:***@127.0.0.1:1/0"),
+        (["served:app", "--threads", "2"], 2, "webfw: --threads is for WSGI applications"),
         (["served:app", "--bind", "nonsense"], 2, "webfw: --bind: bind address 'nonsense' has no port"),
         (["served:app", "--app-dir", "none"], 2, "webfw: the application directory 'none' does not exist"),
     ],

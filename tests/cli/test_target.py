@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from webfw.cli.errors import FAILED, USAGE, CommandError
-from webfw.cli.target import check_application, load_target
+from webfw.cli.target import interface_of, load_target
 
 
 @pytest.fixture
@@ -128,29 +128,56 @@ class Delegate:
     pass
 
 
-def test_delegates_and_callbacks_are_applications() -> None:
-    check_application(Delegate(), "m:a", Delegate)
-    check_application(lambda request: None, "m:a", Delegate)
-    check_application(print, "m:a", Delegate)
-    check_application(dict.fromkeys, "m:a", Delegate)
+class Handler:
+    def __init__(self, application: object, request: object) -> None:
+        pass
+
+
+class AsWSGI:
+    """A class can be a WSGI application: its instances are iterated."""
+
+    def __init__(self, environ: object, start_response: object) -> None:
+        pass
+
+
+class Flaskish:
+    def __call__(self, environ: object, start_response: object) -> list[bytes]:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("app", "interface"),
+    [
+        (Delegate(), "native"),
+        (lambda request: None, "request"),
+        (print, "request"),
+        (dict.fromkeys, "request"),
+        (type("C", (), {"__call__": print, "__signature__": None})(), "request"),
+        (lambda *anything: None, "request"),
+        (lambda environ, start_response: None, "wsgi"),
+        (lambda environ, start_response, more=None: None, "wsgi"),
+        (Flaskish(), "wsgi"),
+        (AsWSGI, "wsgi"),
+    ],
+)
+def test_how_an_application_is_called(app: object, interface: str) -> None:
+    assert interface_of(app, "m:a", Delegate, Handler) == interface
 
 
 @pytest.mark.parametrize(
     ("app", "sentence"),
     [
         (Delegate, "m:a is the class Delegate; it must be an instance of"),
+        (Handler, "m:a is the class Handler; it must be an instance of"),
+        (type("Odd", (), {}), "m:a is the class Odd; it must be"),
         (None, "m:a is None; it must be"),
         ("text", "m:a is of type str; it must be"),
-        (lambda: None, "m:a does not take one argument"),
-        (lambda environ, start_response: None, "m:a does not take one argument"),
+        (lambda: None, "m:a takes neither one argument nor two"),
+        (lambda a, b, c: None, "m:a takes neither one argument nor two"),
     ],
 )
 def test_anything_else_is_refused(app: object, sentence: str) -> None:
     with pytest.raises(CommandError) as caught:
-        check_application(app, "m:a", Delegate)
+        interface_of(app, "m:a", Delegate, Handler)
     assert str(caught.value).startswith(sentence)
     assert caught.value.status == USAGE
-
-
-def test_callable_without_signature_is_left_to_the_first_request() -> None:
-    check_application(type("C", (), {"__call__": print, "__signature__": None})(), "m:a", Delegate)

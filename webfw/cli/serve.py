@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from webfw._version import __version__
 from webfw.cli.accesslog import TimeFormatter, log_function
-from webfw.cli.errors import CommandError
+from webfw.cli.errors import USAGE, CommandError
 from webfw.cli.listeners import Listener, bind_all, close_all, tls_context
-from webfw.cli.target import check_application, load_target
+from webfw.cli.target import interface_of, load_target
 from webfw.httpserver import HTTPServer
 from webfw.httputil import HTTPServerConnectionDelegate
 from webfw.ioloop.backend import new_event_loop, thread_event_loop
 from webfw.log import gen_log
 from webfw.pubsub import BrokerError
-from webfw.web import Application
+from webfw.web import Application, RequestHandler
+from webfw.wsgi import WSGIContainer
 
 if TYPE_CHECKING:
     # add_parser's type has no name outside argparse's stub.
@@ -55,6 +56,12 @@ def add_command(commands: "_SubParsersAction[Any]") -> None:
     parser.add_argument("--certfile", metavar="FILE", help="serve HTTPS with this certificate chain (PEM)")
     parser.add_argument("--keyfile", metavar="FILE", help="the certificate's private key, if not in its file")
     parser.add_argument(
+        "--threads",
+        type=_threads,
+        metavar="N",
+        help="threads that run a WSGI application; 0 runs it on the event loop (default: 8)",
+    )
+    parser.add_argument(
         "--log-level", choices=_LEVELS, default="info", help="how much to log (default: info)"
     )
     parser.add_argument(
@@ -79,7 +86,7 @@ def serve(arguments: argparse.Namespace) -> int:
     listeners = bind_all(arguments.bind or ["127.0.0.1:8000"])
     try:
         with asyncio.Runner(loop_factory=_event_loop) as runner:
-            return runner.run(_serve(app, arguments.target, listeners, tls))
+            return runner.run(_serve(app, arguments, listeners, tls))
     finally:
         close_all(listeners)
 
@@ -95,10 +102,23 @@ def _event_loop() -> asyncio.AbstractEventLoop:
         raise CommandError(str(error)) from None
 
 
-async def _serve(app: Any, target: str, listeners: Sequence[Listener], tls: ssl.SSLContext | None) -> int:
+def _threads(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 1000:
+        raise ValueError
+    return number
+
+
+async def _serve(
+    app: Any, arguments: argparse.Namespace, listeners: Sequence[Listener], tls: ssl.SSLContext | None
+) -> int:
+    target = arguments.target
     if inspect.isawaitable(app):  # an async factory
         app = await app
-    check_application(app, target, HTTPServerConnectionDelegate)
+    if interface_of(app, target, HTTPServerConnectionDelegate, RequestHandler) == "wsgi":
+        app = WSGIContainer(app, threads=arguments.threads)
+    elif arguments.threads is not None:
+        raise CommandError(f"--threads is for WSGI applications, which {target} is not", USAGE)
     settings = getattr(app, "settings", None)
     if isinstance(settings, dict):
         settings.setdefault("log_function", log_function)

@@ -8,11 +8,13 @@ import sys
 import traceback
 from collections.abc import Callable
 from types import ModuleType, TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from webfw.cli.errors import FAILED, USAGE, CommandError
 
-__all__ = ["check_application", "load_target"]
+__all__ = ["Interface", "interface_of", "load_target"]
+
+Interface = Literal["native", "wsgi", "request"]
 
 _T = TypeVar("_T")
 
@@ -51,25 +53,45 @@ def load_target(target: str, app_dir: str = ".") -> Any:
     return found
 
 
-def check_application(app: Any, target: str, delegate: type) -> None:
-    """Refuse what a server could not use, before it listens.
+def interface_of(app: Any, target: str, delegate: type, handler: type) -> Interface:
+    """How an application is called; refuse what a server could not use, before it listens.
 
     :param app: what `load_target` returned.
     :param target: its name on the command line, for the message.
-    :param delegate: the type of applications; anything else must be a callable of one argument, the request.
+    :param delegate: the type of native applications.
+    :param handler: the type of request handlers, whose classes are no applications.
+    :returns: ``"native"`` for an instance of ``delegate``; ``"wsgi"`` for a callable of two arguments (PEP 3333), also
+        a class; ``"request"`` for a callable of one argument, the request.
     :raises CommandError: with status 2.
     """
     if isinstance(app, delegate):
-        return
-    wanted = f"an instance of webfw.web.Application or {delegate.__name__}, or a function of one request"
-    if inspect.isclass(app) or not callable(app):
+        return "native"
+    wanted = (
+        f"an instance of webfw.web.Application or {delegate.__name__}, a WSGI application, "
+        "or a function of one request"
+    )
+    own = inspect.isclass(app) and issubclass(app, (delegate, handler))
+    if own or not callable(app):
         raise CommandError(f"{target} is {_kind(app)}; it must be {wanted}", USAGE)
+    if _takes(app, 2) is True and _takes(app, 1) is not True:
+        return "wsgi"
+    if inspect.isclass(app):
+        raise CommandError(f"{target} is {_kind(app)}; it must be {wanted}", USAGE)
+    if _takes(app, 1) is False:
+        message = f"{target} takes neither one argument nor two; it must be {wanted}"
+        raise CommandError(message, USAGE)
+    return "request"  # also a callable written in C, without a signature: the first request will tell
+
+
+def _takes(app: Any, count: int) -> bool | None:
+    """Whether a callable takes so many positional arguments; None when it does not say."""
     try:
-        inspect.signature(app).bind(object())
+        inspect.signature(app).bind(*[None] * count)
     except TypeError:
-        raise CommandError(f"{target} does not take one argument; it must be {wanted}", USAGE) from None
+        return False
     except ValueError:
-        pass  # a callable written in C, without a signature: the first request will tell
+        return None
+    return True
 
 
 def _what_is_wrong(target: str) -> str:
