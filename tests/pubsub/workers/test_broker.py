@@ -180,7 +180,7 @@ async def test_a_path_of_another_user(path: str, make: Make, monkeypatch: pytest
         with pytest.raises(BrokerUnavailable, match="belongs to user"):
             await one.start()
         two = make()
-        monkeypatch.setattr(broker, "peer_uid", lambda sock: 12345)
+        monkeypatch.setattr(broker, "peer_process", lambda sock: (1, 12345))
         with pytest.raises(BrokerUnavailable, match="the hub belongs to user 12345"):
             await two.start()
 
@@ -512,7 +512,7 @@ async def test_a_process_that_does_not_read_is_cut_off_and_comes_back(
         assert reader._link is not None
         reader._link.wire.pause_reading()
         with (
-            expect_log("webfw.general", f"drops a connection: it does not read|{LOST}", count=2),
+            expect_log("webfw.general", rf"drops process {os.getpid()}: it does not read|{LOST}", count=2),
         ):
             count = 0
             while len(hub.peers) == 2:
@@ -687,13 +687,15 @@ async def live(broker, mark):
         async def until(members):
             while await broker.presence("all") != members:
                 await asyncio.sleep(0.002)
-        await until(everybody)
         if me == 1 and first:
+            await until(everybody)
             open(mark, "x").close()
             os.kill(os.getpid(), signal.SIGKILL)
         if me == 1:
             await broker.publish("all", "back")
         elif me == 0:
+            while not os.path.exists(mark):
+                await asyncio.sleep(0.002)
             await until({"worker0": 1, "worker2": 1})
             await broker.publish("all", "gone")
             await until(everybody)

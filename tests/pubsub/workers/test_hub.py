@@ -177,8 +177,8 @@ async def test_who_goes_is_forgotten_at_once(path: str) -> None:
 async def test_only_for_this_user(path: str, expect_log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(path) as bench:
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-        monkeypatch.setattr(hub, "peer_uid", lambda sock: 12345)
-        with expect_log("webfw.general", "drops a connection: it belongs to user 12345", count=1):
+        monkeypatch.setattr(hub, "peer_process", lambda sock: (1, 12345))
+        with expect_log("webfw.general", r"drops process \d+: it belongs to user 12345", count=1):
             client = await bench.client(greet=False)
             await client.gone()
 
@@ -296,7 +296,7 @@ async def test_nonsense_drops_the_connection_and_no_other(
         good.send(frame(frames.FOLLOW, pack_name("a")))
         await good.next_of(frames.FOLLOWED)
         bad = await bench.client(greet=False)
-        with expect_log("webfw.general", f"drops a connection: it sent .*({why})", count=1):
+        with expect_log("webfw.general", rf"drops process \d+: it sent .*({why})", count=1):
             bad.send(sent)
             await bad.gone()
         good.send(publish("a", b"sx"))
@@ -311,7 +311,7 @@ async def test_fuzz(path: str, expect_log: Any) -> None:
         good = await bench.client()
         good.send(frame(frames.FOLLOW, pack_name("good")))
         await good.next_of(frames.FOLLOWED)
-        with expect_log("webfw.general", "drops a connection: it sent|a worker of version") as records:
+        with expect_log("webfw.general", r"drops process \d+: it sent|a worker of version") as records:
             for _ in range(300):
                 stream = bytearray(good_stream)
                 for _ in range(rng.randrange(1, 6)):
@@ -336,7 +336,7 @@ async def test_who_says_nothing_is_dropped(
     monkeypatch.setattr(hub, "HELLO_TIMEOUT", 0.02)
     async with serving(path) as bench:
         greeted = await bench.client()
-        with expect_log("webfw.general", "drops a connection: it said nothing", count=1):
+        with expect_log("webfw.general", r"drops process \d+: it said nothing", count=1):
             silent = await bench.client(greet=False)
             await silent.gone()
         greeted.send(frame(frames.PRESENCE, pack_name("a")))

@@ -11,7 +11,7 @@ import pytest
 
 from webfw.pubsub.broker import BrokerUnavailable
 from webfw.pubsub.workers import places
-from webfw.pubsub.workers.places import MAX_PATH, Place, default_path, peer_uid, start_hub
+from webfw.pubsub.workers.places import MAX_PATH, Place, default_path, peer_process, start_hub
 
 
 def test_the_default_path(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def test_the_socket_of_a_hub_that_died_is_replaced(path: str) -> None:
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(path)
-            assert peer_uid(client) == os.geteuid()
+            assert peer_process(client) == (os.getpid(), os.geteuid())
     place.forget_socket()
     place.release()
 
@@ -194,4 +194,4 @@ def test_a_hub_that_cannot_be_started(path: str, monkeypatch: pytest.MonkeyPatch
 
 def test_where_the_system_does_not_tell_the_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(socket, "SO_PEERCRED", raising=False)
-    assert peer_uid(None) is None
+    assert peer_process(None) is None

@@ -20,7 +20,7 @@ from webfw.pubsub.messages import History, Message, encode
 from webfw.pubsub.workers import frames
 from webfw.pubsub.workers.frames import FrameReader, name_and_rest, pack_name
 from webfw.pubsub.workers.link import Follow, Link
-from webfw.pubsub.workers.places import Place, default_path, peer_uid, start_hub
+from webfw.pubsub.workers.places import Place, default_path, peer_process, start_hub
 
 __all__ = ["WorkersBroker"]
 
@@ -33,6 +33,9 @@ START_INTERVAL = 0.02
 #: Seconds before the second attempt to come back, and the most between two; the first is made at once.
 FIRST_DELAY = 0.05
 LAST_DELAY = 2.0
+
+#: No hub is there, or it is about to come or go, or many connect to it just now.
+_NOT_YET = (FileNotFoundError, ConnectionRefusedError, ConnectionResetError, BlockingIOError)
 
 
 class WorkersBroker(HubBroker):
@@ -103,7 +106,7 @@ class WorkersBroker(HubBroker):
                 try:
                     self.place.check()
                     return await self._connect()
-                except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError) as error:
+                except _NOT_YET as error:
                     if not self.autostart:
                         raise BrokerUnavailable(f"{self.url}: no hub is there ({error})") from error
                 except OSError as error:
@@ -133,10 +136,10 @@ class WorkersBroker(HubBroker):
         _, wire = await loop.create_unix_connection(lambda: Wire(loop, connected), self.place.path)
         (link,) = links
         try:
-            uid = peer_uid(wire.get_extra_info("socket"))
-            if uid is not None and uid != self.place.uid:
+            process = peer_process(wire.get_extra_info("socket"))
+            if process is not None and process[1] != self.place.uid:
                 raise BrokerUnavailable(
-                    f"{self.url}: the hub belongs to user {uid}, not to us ({self.place.uid})"
+                    f"{self.url}: the hub belongs to user {process[1]}, not to us ({self.place.uid})"
                 )
             link.hello(self.history_size, self.history_age)
             async with asyncio.timeout(self.timeout):

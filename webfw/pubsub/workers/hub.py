@@ -14,7 +14,7 @@ from webfw.iostream.wire import Wire
 from webfw.log import gen_log
 from webfw.pubsub.workers import frames
 from webfw.pubsub.workers.frames import FrameReader, frame, name_and_rest
-from webfw.pubsub.workers.places import Place, peer_uid
+from webfw.pubsub.workers.places import Place, peer_process
 from webfw.pubsub.workers.store import Channel, Store
 from webfw.sansio.errors import RemoteProtocolError
 
@@ -163,13 +163,15 @@ class WorkersHub:
         self.peers.add(peer)
         if "linger" in self._timers:
             self._timers.pop("linger").cancel()
-        uid = peer_uid(wire.get_extra_info("socket"))
-        if uid is not None and uid != self.place.uid:
-            self.drop(peer, f"it belongs to user {uid}")
+        process = peer_process(wire.get_extra_info("socket"))
+        if process is not None:
+            peer.pid, uid = process
+            if uid != self.place.uid:
+                self.drop(peer, f"it belongs to user {uid}")
 
     def drop(self, peer: "_Peer", why: str) -> None:
         """Cut a worker off."""
-        gen_log.warning("the hub of %s drops a connection: %s", self.place.path, why)
+        gen_log.warning("the hub of %s drops process %s: %s", self.place.path, peer.pid or "?", why)
         peer.wire.abort()
 
     def gone(self, peer: "_Peer") -> None:
@@ -221,6 +223,7 @@ class _Peer:
         "hub",
         "out",
         "paged",
+        "pid",
         "reader",
         "since",
         "size",
@@ -232,6 +235,7 @@ class _Peer:
         self.wire = wire
         self.reader = FrameReader()
         self.greeted = False
+        self.pid = 0
         self.since = hub._loop.time()
         #: The limits of its histories.
         self.size = 0

@@ -19,7 +19,7 @@ from webfw.netutil.sockets import bind_unix_socket
 from webfw.process.fork import process_tree
 from webfw.pubsub.broker import BrokerUnavailable
 
-__all__ = ["SOCKET", "Place", "default_path", "peer_uid", "start_hub"]
+__all__ = ["SOCKET", "Place", "default_path", "peer_process", "start_hub"]
 
 #: The environment variable that names the socket for ``workers:`` without a path.
 SOCKET = "WEBFW_WORKERS_SOCKET"
@@ -40,12 +40,16 @@ def _uid() -> int:
     return os.geteuid() if hasattr(os, "geteuid") else 0
 
 
-def peer_uid(sock: Any) -> int | None:
-    """The user of the process at the other end of a Unix socket, where the system tells it."""
+def peer_process(sock: Any) -> tuple[int, int] | None:
+    """Id and user of the process at the other end of a Unix socket, where the system tells them.
+
+    Of a server it is the process that has begun to listen, which may have handed the socket on.
+    """
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
         return None
-    return int(struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, option, 12))[1])
+    pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, option, 12))
+    return pid, uid
 
 
 class Place:
