@@ -213,7 +213,8 @@ class RedisBroker(HubBroker):
         #: The URL as it may be shown; a query may hold a password too.
         self.shown = without_password(url).partition("?")[0]
         self.timeout = timeout
-        self.errors: tuple[type[Exception], ...] = (RedisError, OSError, BrokerError)
+        # uvloop says RuntimeError of a connection that has just been closed, and the client hands it on.
+        self.errors: tuple[type[Exception], ...] = (RedisError, OSError, BrokerError, RuntimeError)
         self._late: tuple[type[Exception], ...] = (Late, TimeoutError)
         try:
             # No retries of the client's: it would send again what may have been done, and connect behind our back.
