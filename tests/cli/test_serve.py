@@ -302,6 +302,7 @@ def test_a_broker_is_there_before_the_first_request_and_closed_after_the_last(se
         (["served:app", "--keyfile", "x"], 2, "webfw: --keyfile needs --certfile"),
         (["served:app", "--certfile", "x"], 1, "webfw: --certfile x: no such file or directory"),
         (["served:no_broker"], 1, "webfw: no broker: redis://user:***@127.0.0.1:1/0"),
+        (["served:wsgi", "--threads", "many"], 2, "webfw serve: argument --threads: a number from 0 to 1000"),
         (["served:app", "--threads", "2"], 2, "webfw: --threads is for WSGI applications"),
         (["served:app", "--bind", "nonsense"], 2, "webfw: --bind: bind address 'nonsense' has no port"),
         (["served:app", "--app-dir", "none"], 2, "webfw: the application directory 'none' does not exist"),

@@ -103,10 +103,9 @@ def _event_loop() -> asyncio.AbstractEventLoop:
 
 
 def _threads(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 1000:
-        raise ValueError
-    return number
+    if not (text.isascii() and text.isdigit() and int(text) <= 1000):
+        raise argparse.ArgumentTypeError(f"a number from 0 to 1000 is wanted, not {text!r}")
+    return int(text)
 
 
 async def _serve(
