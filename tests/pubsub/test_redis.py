@@ -595,7 +595,6 @@ async def test_connections_that_break_all_the_time(
         with expect_log(*LOST):
             cutting = asyncio.create_task(cutter())
             ids: list[str] = []
-            failed = 0
             for start in range(0, total, 20):
                 for result in await asyncio.gather(
                     *(publisher.publish("a", n) for n in range(start, start + 20)), return_exceptions=True
@@ -604,7 +603,6 @@ async def test_connections_that_break_all_the_time(
                         ids.append(result)
                     else:
                         assert isinstance(result, BrokerUnavailable)
-                        failed += 1
                 await asyncio.sleep(0.002)
             done = True
             await cutting
@@ -709,6 +707,29 @@ async def test_a_channel_that_is_left_and_joined_at_once(redis_server: Callable[
                 await broker.publish("a", n)
                 assert await take(events, 1) == [n]
             await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_a_cancellation_that_the_client_loses(
+    redis_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = redis_server()
+    ping = redis.asyncio.client.PubSub.ping
+    pinging = asyncio.Event()
+
+    async def deaf(self: Any) -> None:
+        await ping(self)
+        try:
+            pinging.set()
+            await asyncio.sleep(0.05)
+        except asyncio.CancelledError:
+            pass
+
+    async with RedisBroker(server.url, timeout=0.1) as broker:
+        await broker.subscribe("a")
+        monkeypatch.setattr(redis.asyncio.client.PubSub, "ping", deaf)
+        async with asyncio.timeout(10):
+            await pinging.wait()
+            await broker.close()
 
 
 async def test_close_while_the_server_hangs(redis_server: Callable[..., Any]) -> None:

@@ -18,7 +18,7 @@ import asyncio
 import random
 import secrets
 from collections import Counter, deque
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Awaitable, Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -123,7 +123,7 @@ class _Live:
                     return
                 if answer is not None:
                     self._asked.append(answer)
-                await command(*names)
+                await _heeding(command(*names))
         except self._broker.errors as error:
             self.fail(error)
             raise
@@ -167,6 +167,16 @@ class _Live:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
         await _closed(self._pubsub, self._broker.errors)
+
+
+async def _heeding(call: Awaitable[Any]) -> Any:
+    """Await something of the client's; a cancellation can get lost on its way through it, and is made up for."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    result = await call
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result
 
 
 async def _closed(what: Any, errors: tuple[type[Exception], ...]) -> None:
@@ -253,7 +263,7 @@ class RedisBroker(HubBroker):
     async def _call(self, script: "AsyncScript", *args: Any) -> Any:
         try:
             async with self._asking, asyncio.timeout(self.timeout):
-                return await script(args=args)
+                return await _heeding(script(args=args))
         except self.errors as error:
             raise self._unavailable(error) from error
 
