@@ -580,6 +580,28 @@ async def test_nothing_is_spawned_after_closing(expect_log: Any) -> None:
     assert not hub._tasks
 
 
+async def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same() -> None:
+    hub = FakeHub()
+    await hub.start()
+    swallowed = []
+
+    async def stubborn() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if swallowed:
+                    raise
+                swallowed.append(1)
+
+    hub.spawn(stubborn())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await hub.close()
+    assert swallowed
+    assert not hub._tasks
+
+
 async def test_history_takes_since_and_limit() -> None:
     async with FakeHub() as hub:
         await hub.publish("a", 1)

@@ -468,12 +468,14 @@ class HubBroker(Broker):
                 pass
 
     async def _end_tasks(self) -> None:
-        tasks = [*self._tasks]
+        tasks: set[asyncio.Task[None]] = set(self._tasks)
         if self._starting is not None:
-            tasks.append(self._starting)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            tasks.add(self._starting)
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            # More than once: asyncio.wait_for, which clients of engines use, can swallow a cancellation (3.11).
+            _, tasks = await asyncio.wait(tasks, timeout=0.1)
 
 
 def _closed() -> BrokerClosed:

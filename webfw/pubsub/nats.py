@@ -56,6 +56,12 @@ _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 RECONNECT = 0.5
 RETRY = 0.2
 
+#: Seconds without a message after which a server that was asked for some is asked whether there are any.
+IDLE = 0.2
+
+#: Seconds between questions whether a server that says nothing is still there; after two without answer it is not.
+PING = 10
+
 #: The longest time, in seconds, between two looks at how far the stream is.
 TICK = 15.0
 
@@ -134,7 +140,7 @@ class NatsBroker(HubBroker):
         self._settling: int | None = None
         self._resyncing = False
         self._again = False
-        self._looking = False
+        self._doubt = asyncio.Event()
         self._outages = 0
 
     # The connection.
@@ -149,17 +155,17 @@ class NatsBroker(HubBroker):
             if not refused.done():
                 refused.set_result(error)
 
-        connecting: asyncio.Future[None] = asyncio.ensure_future(
-            client.connect(
-                error_cb=failed,  # of later errors, those that matter are also seen elsewhere
-                disconnected_cb=self._disconnected,
-                reconnected_cb=self._reconnected,
-                name=self.prefix,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=RECONNECT,  # type: ignore[arg-type]
-                **self._connect_options,
-            )
-        )
+        options: dict[str, Any] = {
+            "name": self.prefix,
+            "ping_interval": PING,
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": RECONNECT,
+            **self._connect_options,
+            "error_cb": failed,  # of later errors, those that matter are also seen elsewhere
+            "disconnected_cb": self._disconnected,
+            "reconnected_cb": self._reconnected,
+        }
+        connecting = asyncio.ensure_future(client.connect(**options))
         try:
             either: set[asyncio.Future[Any]] = {connecting, refused}
             await asyncio.wait(either, timeout=self.timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -176,7 +182,7 @@ class NatsBroker(HubBroker):
             await client.close()
             raise
         refused.cancel()
-        self.spawn(self._settle_numbers())
+        self.spawn(self._keep_looking())
 
     async def engine_close(self) -> None:
         client, self._client = self._client, None
@@ -323,18 +329,16 @@ class NatsBroker(HubBroker):
 
     async def _pull(self, stream: str, consumer: str, count: int) -> list[tuple[str, int, bytes]]:
         """Have a consumer's messages delivered, in one batch."""
-        client = self._client
+        js, client = self._connected(), self._client
         assert client is not None
         got: list[tuple[str, int, bytes]] = []
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         async def take(message: "Msg") -> None:
-            if message.headers is not None and "Status" in message.headers:  # fewer are there by now
-                ended = True
-            else:
+            ended = message.headers is not None and "Status" in message.headers  # fewer are there by now
+            if not ended:
                 got.append((message.subject, message.metadata.sequence.stream, message.data))
-                ended = len(got) == count
-            if ended and not done.done():
+            if (ended or len(got) == count) and not done.done():
                 done.set_result(None)
 
         inbox = client.new_inbox()
@@ -343,7 +347,12 @@ class NatsBroker(HubBroker):
             ask = json.dumps({"batch": count, "no_wait": True}).encode()
             await client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", ask, reply=inbox)
             async with asyncio.timeout(self.timeout):
-                await done
+                while not (await asyncio.wait([done], timeout=IDLE))[0]:
+                    # A server whose messages went away after it had counted them says nothing at all.
+                    state = await js.consumer_info(stream, consumer)
+                    sent = state.delivered.consumer_seq if state.delivered is not None else 0
+                    if not state.num_pending and len(got) >= sent:
+                        break
         finally:
             await subscription.unsubscribe()
         return got
@@ -359,23 +368,17 @@ class NatsBroker(HubBroker):
     async def engine_publish(self, channel: str, message: Any) -> str:
         data = encode(message)
         subject = self._subject("m", channel)
-        for attempt in (1, 2):
-            js = self._connected()
+        try:
             try:
-                ack = await js.publish(subject, data, timeout=self.timeout)
-            except self._too_large as error:
-                raise ValueError(
-                    f"the message is larger than {self.shown} takes: {len(data)} bytes"
-                ) from error
-            except self._no_stream as error:
-                if attempt == 2:
-                    raise self._unavailable(error) from error
+                ack = await self._connected().publish(subject, data, timeout=self.timeout)
+            except self._no_stream:
                 await self._ensure()
-            except self._failures as error:
-                raise self._unavailable(error) from error
-            else:
-                return f"{self._epoch}-{ack.seq}"
-        raise AssertionError("unreachable")
+                ack = await self._connected().publish(subject, data, timeout=self.timeout)
+        except self._too_large as error:
+            raise ValueError(f"{self.shown} takes no message of {len(data)} bytes") from error
+        except self._failures as error:
+            raise self._unavailable(error) from error
+        return f"{self._epoch}-{ack.seq}"
 
     async def engine_follow(self, channel: str) -> str:
         client = self._client
@@ -430,9 +433,8 @@ class NatsBroker(HubBroker):
         else:
             raise BrokerUnavailable(f"{self.shown}: its stream is being replaced")
         last = found[-1][1] if found else max(after or 0, info.state.last_seq if not known else 0)
-        kept = (
-            found[-(info.config.max_msgs_per_subject - 1) :] if info.config.max_msgs_per_subject > 1 else []
-        )
+        shown = max(info.config.max_msgs_per_subject - 1, 0)
+        kept = found[len(found) - min(shown, len(found)) :]
         if until is not None:
             end = self._parse(until)
             kept = [entry for entry in kept if end is not None and entry[1] <= end]
@@ -457,11 +459,11 @@ class NatsBroker(HubBroker):
             return True
         try:
             js = self._connected()
-            first = await js.get_msg(self.prefix, seq=1, next=True, subject=subject)
-        except self._no_stream:
-            return False  # too old in this moment
-        except self._failures as error:
-            raise self._unavailable(error) from error
+            first = await self._ask_server(js.get_msg(self.prefix, seq=1, next=True, subject=subject))
+        except BrokerUnavailable as error:
+            if isinstance(error.__cause__, self._no_stream):
+                return False  # too old in this moment
+            raise
         return first.seq is not None and first.seq <= after
 
     def _message(self, channel: str, number: int, data: bytes) -> Message | None:
@@ -503,26 +505,13 @@ class NatsBroker(HubBroker):
             return
         if position is not None and number <= position:
             # It came by reading, too; or the numbers have begun anew.
-            self._look()
+            self._doubt.set()
             return
         message = self._message(channel, number, data)
         if message is not None:
             self.arrived(message)
         elif entry is not None and position is not None:
             entry.position = f"{self._epoch}-{number}"
-
-    def _look(self) -> None:
-        if not self._looking:
-            self._looking = True
-            self.spawn(self._look_once())
-
-    async def _look_once(self) -> None:
-        try:
-            await self._info()
-        except BrokerUnavailable:
-            pass  # the connection is lost, and will look when it is back
-        finally:
-            self._looking = False
 
     async def _recover(self, name: str, follow: _Follow) -> None:
         """Read what has not come since a channel's position; what comes meanwhile is held."""
@@ -579,14 +568,25 @@ class NatsBroker(HubBroker):
         finally:
             self._resyncing = False
 
-    async def _settle_numbers(self) -> None:
-        """Look now and then how far the stream is: what it had at the last look has come here by the next one."""
+    async def _keep_looking(self) -> None:
+        """Look now and then, and in doubt, which stream it is and how far it is.
+
+        What it had at one look in time has come here by the next.
+        """
         while True:
-            await asyncio.sleep(min(TICK, max(self.history_age / 4, 0.05)))
             outages = self._outages
+            try:
+                async with asyncio.timeout(min(TICK, max(self.history_age / 4, 0.05))):
+                    await self._doubt.wait()
+            except TimeoutError:
+                pass
+            doubt = self._doubt.is_set()
+            self._doubt.clear()
             try:
                 last = (await self._info()).state.last_seq
             except BrokerUnavailable:
+                continue  # the connection is lost, and looks when it is back
+            if doubt:
                 continue
             if outages != self._outages or any(follow.held is not None for follow in self._follows.values()):
                 self._settling = None
@@ -612,12 +612,11 @@ def _from_url(url: str) -> dict[str, Any]:
     ):
         raise ValueError(f"{without_password(url)}: expected nats://[user:password@]host[:port]")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    options: dict[str, Any] = {"servers": [f"nats://{host}:{parts.port or 4222}"]}
+    options: dict[str, Any] = {"servers": [f"{parts.scheme}://{host}:{parts.port or 4222}"]}
     if parts.scheme == "tls":
-        options["servers"] = [f"tls://{host}:{parts.port or 4222}"]
         options["tls"] = ssl.create_default_context()
     if parts.password is not None:
-        options["user"], options["password"] = unquote(parts.username or ""), unquote(parts.password)
+        options |= {"user": unquote(parts.username or ""), "password": unquote(parts.password)}
     elif parts.username:
         options["token"] = unquote(parts.username)
     return options
