@@ -42,7 +42,8 @@ $(VENV)/stamp-pip: | $(BIN)/python
 	@$(PIP) install 'pip>=25.1'
 	touch $@
 
-$(VENV)/stamp-run: pyproject.toml | $(VENV)/stamp-pip
+# An editable installation also builds the C module in place, where there is a compiler (see setup.py).
+$(VENV)/stamp-run: pyproject.toml setup.py webfw/sansio/_native.c | $(VENV)/stamp-pip
 	@echo "setting up $(VENV)"
 	export PYTHONWARNINGS=ignore
 	if ! $(PIP) install --only-binary uvloop --editable '.[uvloop]'; then
@@ -50,6 +51,12 @@ $(VENV)/stamp-run: pyproject.toml | $(VENV)/stamp-pip
 	  $(PIP) install --editable .
 	fi
 	touch $@
+
+# Wanted by force and not there: built now, whatever the stamp says.
+ifeq ($(WEBFW_SPEEDUPS)$(wildcard webfw/sansio/_native.*.so),1)
+.PHONY: force
+$(VENV)/stamp-run: force
+endif
 
 $(VENV)/stamp-%: pyproject.toml | $(VENV)/stamp-run
 	@echo "installing the packages of the group $*"
@@ -86,6 +93,6 @@ format: $(VENV)/stamp-dev
 	$(BIN)/ruff format .
 
 clean:
-	@rm -rf $(VENV) .venvs build dist *.egg-info docs/_build htmlcov .coverage .coverage.* \
+	@rm -rf $(VENV) .venvs build dist *.egg-info webfw/sansio/_native.*.so docs/_build htmlcov .coverage .coverage.* \
 	  .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

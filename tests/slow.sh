@@ -47,6 +47,8 @@ fuzz() {
 while read -r _ version path; do
   part "Python $version" on_interpreter "$version" "$path" </dev/null
 done < <(interpreters)
+part "without the C module" env WEBFW_SPEEDUPS=0 $python -m pytest -q \
+  tests/sansio/test_masking.py tests/sansio/websocket tests/websocket tests/conformance/test_websocket_*.py
 part "uvloop" $python -m pytest -q --loop uvloop --ignore=tests/browser
 part "manual" make --no-print-directory docs
 part "fuzzing" fuzz

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webfw.sansio import masking
 from webfw.sansio.errors import LocalProtocolError
 from webfw.sansio.websocket import (
     BINARY,
@@ -124,7 +125,7 @@ def test_small_messages_have_no_way_of_their_own(server: bool) -> None:
 
 @BOTH
 def test_a_small_message_costs_three_calls(server: bool) -> None:
-    """The way that most messages go: `feed`, and `next_event` twice, which call nothing in Python themselves."""
+    """The way that most messages go: `feed`, and `next_event` twice; nothing else in Python but the pure mask."""
     machine = Machine(server=server)
     frame = encode_frame(TEXT, b"x" * 64, mask=server)
     calls = []
@@ -141,7 +142,8 @@ def test_a_small_message_costs_three_calls(server: bool) -> None:
     finally:
         sys.setprofile(None)
     assert (first, second) == ("x" * 64, None)
-    assert calls == ["feed", "next_event", "next_event"]
+    unmask = [masking.apply_mask.__name__] if server and masking.IMPLEMENTATION == "pure" else []
+    assert calls == ["feed", "next_event", *unmask, "next_event"]
 
 
 @BOTH

@@ -1,4 +1,4 @@
-"""Frames of RFC 6455 one by one: headers, masks, close codes; what a sequence of frames means stays outside."""
+"""Frames of RFC 6455 one by one: headers, masking keys, close codes; what a sequence of frames means stays outside."""
 
 import os
 from enum import IntEnum
@@ -6,6 +6,7 @@ from struct import Struct
 from typing import Final
 
 from webfw.sansio.errors import LocalProtocolError, RemoteProtocolError
+from webfw.sansio.masking import apply_mask
 
 __all__ = [
     "BINARY",
@@ -78,34 +79,7 @@ class FrameError(RemoteProtocolError):
         self.close_code = int(close_code)
 
 
-# --- masks (RFC 6455 section 5.3) ---
-
-# Up to this size one XOR of two integers is the fastest way.  Beyond, turning bytes into integers and back costs more
-# a byte than translating every fourth byte by one table (CPython 3.11: 28 against 19 microseconds for 16 KiB).
-_SHORT: Final = 512
-
-_IDENTITY: Final = int.from_bytes(bytes(range(256)))
-_ONES: Final = int.from_bytes(b"\x01" * 256)
-_TABLES: Final = tuple((_IDENTITY ^ _ONES * key).to_bytes(256) for key in range(256))
-
-
-def apply_mask(key: bytes, payload: bytes) -> bytes:
-    """Mask `payload`, or unmask it, which is the same (RFC 6455 section 5.3).
-
-    :param key: the four bytes of the masking key.
-    """
-    size = len(payload)
-    if size <= _SHORT:
-        mask = (key * ((size + 3) >> 2))[:size]
-        return (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(size)
-    first, second, third, fourth = key
-    masked = bytearray(payload)
-    masked[::4] = masked[::4].translate(_TABLES[first])
-    masked[1::4] = masked[1::4].translate(_TABLES[second])
-    masked[2::4] = masked[2::4].translate(_TABLES[third])
-    masked[3::4] = masked[3::4].translate(_TABLES[fourth])
-    return bytes(masked)
-
+# --- masking keys ---
 
 # Section 10.3 wants keys nobody can predict.  The system's generator costs a system call, so one call gives many.
 _KEYS_AT_ONCE: Final = 256

@@ -255,14 +255,10 @@ class Machine:
         # Most of what comes is one small text message in one whole frame, and nothing else in the same read.
         if 5 < size < 128 and data[1] - size == self._length_offset and data[0] == 0x81 and self._idle:
             self._data = b""
-            if self.server:
-                size -= 6
-                mask = (data[2:6] * ((size + 3) >> 2))[:size]
-                data = (int.from_bytes(data[6:]) ^ int.from_bytes(mask)).to_bytes(size)
-            else:
-                data = data[2:]
             try:
-                return data.decode()
+                if self.server:
+                    return apply_mask(data[2:6], data[6:]).decode()
+                return data[2:].decode()
             except UnicodeDecodeError:
                 self._stop(_TABLE[self.state].failed)
                 raise _not_utf8() from None

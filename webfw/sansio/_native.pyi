@@ -1,0 +1,3 @@
+"""What `webfw/sansio/_native.c` offers, where it has been built."""
+
+def apply_mask(key: bytes | bytearray | memoryview, payload: bytes | bytearray | memoryview, /) -> bytes: ...

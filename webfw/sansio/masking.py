@@ -1,0 +1,65 @@
+"""The mask of WebSocket payloads (RFC 6455 section 5.3), in C where that has been built, else in Python; no frames."""
+
+import os
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+__all__ = ["IMPLEMENTATION", "apply_mask"]
+
+_Bytes: TypeAlias = bytes | bytearray | memoryview
+
+# --- in Python ---
+
+# Up to this size one XOR of two integers is the fastest way.  Beyond, turning bytes into integers and back costs more
+# a byte than translating every fourth byte by one table (CPython 3.11: 28 against 19 microseconds for 16 KiB).
+_SHORT: Final = 512
+
+_from_bytes: Final = int.from_bytes
+_IDENTITY: Final = int.from_bytes(bytes(range(256)))
+_ONES: Final = int.from_bytes(b"\x01" * 256)
+_TABLES: Final = tuple((_IDENTITY ^ _ONES * octet).to_bytes(256) for octet in range(256))
+
+
+def _apply_mask(key: bytes, payload: _Bytes, /) -> bytes:
+    if len(key) != 4:
+        raise ValueError(f"a masking key has 4 bytes, not {len(key)}")
+    size = len(payload)
+    if size <= _SHORT:
+        mask = (key * ((size + 3) >> 2))[:size]
+        return (_from_bytes(payload) ^ _from_bytes(mask)).to_bytes(size)
+    first, second, third, fourth = key
+    masked = bytearray(payload)
+    masked[::4] = masked[::4].translate(_TABLES[first])
+    masked[1::4] = masked[1::4].translate(_TABLES[second])
+    masked[2::4] = masked[2::4].translate(_TABLES[third])
+    masked[3::4] = masked[3::4].translate(_TABLES[fourth])
+    return bytes(masked)
+
+
+# --- which one ---
+
+
+def _choose(wanted: str | None) -> tuple[str, Callable[[bytes, _Bytes], bytes]]:
+    """Take the twin that the environment variable ``WEBFW_SPEEDUPS`` wants: 0 pure, 1 native, else what there is."""
+    if wanted == "0":
+        return "pure", _apply_mask
+    try:
+        from webfw.sansio import _native
+    except ImportError as error:
+        if wanted == "1":
+            raise ImportError(
+                "WEBFW_SPEEDUPS=1 wants webfw's C module, which has not been built: install webfw from source with a C"
+                " compiler and the same setting (WEBFW_SPEEDUPS=1 pip install --editable . in a checkout)"
+            ) from error
+        return "pure", _apply_mask
+    return "native", _native.apply_mask
+
+
+_chosen: Final = _choose(os.environ.get("WEBFW_SPEEDUPS"))
+
+#: Which twin `apply_mask` is: ``"native"`` or ``"pure"``.
+IMPLEMENTATION: Final = _chosen[0]
+
+#: ``apply_mask(key, payload)`` masks a payload, or unmasks it, which is the same.  The key is `bytes`, four of them,
+#: otherwise `ValueError` is raised; the payload may be `bytes`, `bytearray` or a `memoryview` of bytes.
+apply_mask: Final = _chosen[1]
