@@ -192,7 +192,7 @@ class Broker(ABC):
         backlog: int | None = None,
         policy: Policy | None = None,
     ) -> "Subscription":
-        """Listen on a channel by an async iterator of `Message` and `Gap`.
+        """Listen on a channel by an async iterator of `Message` and `Gap`::
 
             async with broker.subscribe("news", since=last_seen) as events:
                 async for event in events:

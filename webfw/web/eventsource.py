@@ -26,7 +26,7 @@ _UNFIT = re.compile("[\r\n\0]")
 
 
 class EventSourceHandler(LiveHandler):
-    """A stream of events for a browser's ``EventSource``; make a subclass with `open`.
+    """A stream of events for a browser's ``EventSource``; make a subclass with `open`::
 
         class News(EventSourceHandler):
             def open(self):

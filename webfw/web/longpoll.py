@@ -16,7 +16,7 @@ __all__ = ["LongPollHandler"]
 
 
 class LongPollHandler(LiveHandler):
-    """Answers with the messages that came after a cursor, and a new cursor; make a subclass with `open`.
+    """Answers with the messages that came after a cursor, and a new cursor; make a subclass with `open`::
 
         class News(LongPollHandler):
             def open(self):

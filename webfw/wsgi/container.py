@@ -33,7 +33,7 @@ Application = Callable[[dict[str, Any], Any], Any]
 
 
 class WSGIContainer(HTTPServerConnectionDelegate):
-    """Runs a WSGI application (PEP 3333): as what a server answers with, as the target of a route, or as a fallback.
+    """Runs a WSGI application (PEP 3333): as what a server answers with, as the target of a route, or as a fallback::
 
         HTTPServer(WSGIContainer(flask_app)).listen(8000)
         Application([("/live", Live), Rule(PathMatches("/shop.*"), WSGIContainer(shop, mount="/shop"))])
