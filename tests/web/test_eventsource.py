@@ -351,11 +351,11 @@ async def test_a_stream_that_waits_holds_no_task_and_no_timer(stream: Any) -> No
             await self.subscribe("news")
 
     loop: Any = asyncio.get_running_loop()
-    before = len(asyncio.all_tasks()), len(loop._scheduled)
+    before = len(asyncio.all_tasks()), len(getattr(loop, "_scheduled", ()))
     for handler in (News, Own):
         one = await stream(handler).open()
         assert one.new()
-        assert (len(asyncio.all_tasks()), len(loop._scheduled)) == before
+        assert (len(asyncio.all_tasks()), len(getattr(loop, "_scheduled", ()))) == before
         assert len(one.site.sweeper) == 2  # the stream, and its connection
 
 

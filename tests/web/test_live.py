@@ -21,7 +21,7 @@ class Door(Live):
     """Keeps what a client would be sent."""
 
     def __init__(self, broker: HeldBroker, query: str = "") -> None:
-        self.application = SimpleNamespace(broker=broker)  # type: ignore[assignment]
+        self.application = SimpleNamespace(broker=broker, live={self})  # type: ignore[assignment]
         self.request = HTTPServerRequest(start_line=RequestStartLine("GET", f"/?{query}", "HTTP/1.0"))
         self.sent: list[Any] = []
 

@@ -1,14 +1,19 @@
 """What event streams and long polls have in common: see webfw/web/livehandler.py."""
 
 import asyncio
+import json
+import random
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from tests.pubsub.fakehub import FakeHub
 from tests.web.conftest import Answer, Sites, request
-from tests.web.livefakes import HeldBroker
+from tests.web.livefakes import HeldBroker, Stream
 from webfw.pubsub import BrokerUnavailable
 from webfw.web import Application, EventSourceHandler, HTTPError, LongPollHandler
+from webfw.websocket import WebSocketHandler
 
 #: So that a poll stays as a stream does.
 PATH = "/?since=news%3Dx"
@@ -233,6 +238,103 @@ async def test_detach(door: Any, real: Any, broker: HeldBroker) -> None:
     assert broker.listening == 0
     assert not application.live
     await client.close()
+
+
+async def test_only_who_stays_can_subscribe(
+    door: Any, site: Sites, broker: HeldBroker, expect_log: Any
+) -> None:
+    """Else a request that ends in another way would leave its place behind."""
+
+    class Early(door):  # type: ignore[misc]
+        def prepare(self) -> None:
+            self.subscribe("news")
+
+    class Socket(WebSocketHandler):
+        def prepare(self) -> None:
+            self.subscribe("news")
+
+    for handler in (Early, Socket):
+        with expect_log("webfw.application", "Uncaught exception GET") as records:
+            assert (await site(handler, broker=broker).ask("/")).status == 500
+        assert "in open" in str(records[0].exc_info[1])
+    assert broker.listening == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("make", [lambda: HeldBroker(history_size=12), lambda: FakeHub(lag=4)])
+async def test_coming_and_going_loses_nothing_in_silence(
+    door: Any, site: Sites, make: Any, seed: int
+) -> None:
+    """Whatever happens in between: all messages once and in order, and a word where some are missing."""
+
+    class Own(door):  # type: ignore[misc]
+        def open(self) -> None:
+            self.subscribe("news")
+
+    chance = random.Random(seed)
+    broker = make()
+    received: list[Any] = []
+    cursor = ""
+    one = None
+    asked = False
+
+    def take(data: bytes) -> None:
+        nonlocal cursor, asked
+        if door is EventSourceHandler:
+            assert isinstance(one, Stream)
+            one.take(data)
+            received.extend(one.new())
+            cursor = one.parser.last_id or cursor
+        elif data:
+            content = json.loads(Answer(data).body)
+            received.extend(content["messages"])
+            cursor = content["cursor"]
+            asked = False
+
+    number = 0
+    last: Any = None
+    for step in range(400):
+        if one is None:
+            one = Stream(site(Own, broker=broker))
+            asked = False
+        if not asked:
+            one.site.wire.feed(request(f"/?since={quote(cursor)}"))
+            asked = True
+        if step == 399 or chance.random() < 0.5:
+            number += 1
+            last = await broker.publish("news", number)
+        for _ in range(chance.randrange(4)):
+            await asyncio.sleep(0)
+        if chance.random() < 0.3:
+            take(one.site.wire.take())
+        if chance.random() < 0.15:
+            one.site.wire.lose()
+            one = None
+    for _ in range(100):
+        if one is None:
+            one = Stream(site(Own, broker=broker))
+            asked = False
+        if not asked:
+            one.site.wire.feed(request(f"/?since={quote(cursor)}"))
+            asked = True
+        take(await one.site.settle())
+        if cursor == f"news={last}":
+            break
+    one.site.wire.lose()
+    await broker.close()
+
+    seen = [event["data"] for event in received if "data" in event]
+    assert seen == sorted(set(seen))
+    assert seen[-1] == number
+    gap = False
+    before = None
+    for event in received:
+        if "lost" in event:
+            gap = True
+        elif "data" in event:
+            assert before is None or gap or event["data"] == before + 1
+            before, gap = event["data"], False
+    assert len(seen) > 50
 
 
 async def test_an_open_that_does_nothing(door: Any, site: Sites) -> None:

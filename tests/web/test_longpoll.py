@@ -558,12 +558,12 @@ async def test_a_poll_that_waits_holds_no_task_and_no_timer(polled: Any) -> None
             await self.subscribe("news")
 
     loop: Any = asyncio.get_running_loop()
-    before = len(asyncio.all_tasks()), len(loop._scheduled)
+    before = len(asyncio.all_tasks()), len(getattr(loop, "_scheduled", ()))
     for handler in (Poll, Awaiting):
         site = polled(handler)
         cursor, _ = read(await poll(site))
         assert await poll(site, cursor) == b""
-        assert (len(asyncio.all_tasks()), len(loop._scheduled)) == before
+        assert (len(asyncio.all_tasks()), len(getattr(loop, "_scheduled", ()))) == before
 
 
 async def test_leaves_no_cycles(no_cycles: Any) -> None:

@@ -195,6 +195,7 @@ class Live(HandlerState):
             meantime it is done at once.  When the broker is not there, it raises `BrokerError`; the client has been
             sent away then, and nothing need be done about it.
         :raises TypeError, ValueError: no name for a channel, a negative ``last``, or the client has the channel.
+        :raises RuntimeError: the client does not stay, or not yet: `open` is the place.
         """
         check_channel(channel)
         check_count("last", last)
@@ -202,6 +203,8 @@ class Live(HandlerState):
             nothing: Future[None] = asyncio.get_running_loop().create_future()
             nothing.set_result(None)
             return nothing
+        if self not in self.application.live:
+            raise RuntimeError("subscribe can be called in open, and after it")
         if self._places is None:
             self._places = {}
         if channel in self._places:
