@@ -274,7 +274,8 @@ async def test_cut_again_and_again_under_load(tmp_path: Path, expect_log: Any) -
 
 async def test_the_server_is_killed_and_started_again(tmp_path: Path, expect_log: Any) -> None:
     async with running(tmp_path) as server:
-        async with NatsBroker(server.url, timeout=1.0) as one, NatsBroker(server.url, timeout=1.0) as two:
+        options: dict[str, Any] = {"timeout": 1.0, "presence_ttl": 300.0}
+        async with NatsBroker(server.url, **options) as one, NatsBroker(server.url, **options) as two:
             async with two.subscribe("a", member="m") as events:
                 first = await one.publish("a", 1)
                 await take(events, 1)
@@ -474,6 +475,7 @@ async def test_messages_that_go_away_while_they_are_read(keep: int, tmp_path: Pa
 async def test_limits_that_grow_promise_nothing_about_what_was_removed(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
         async with NatsBroker(server.url, history_size=2) as small:
+            await small.publish("other", "older")  # so that the stream itself begins before them
             ids = [await small.publish("a", n) for n in range(6)]
         async with NatsBroker(server.url, history_size=100) as large:
             assert not (await large.history("a", ids[0])).complete

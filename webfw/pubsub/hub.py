@@ -345,8 +345,6 @@ class HubBroker(Broker):
                 finally:
                     entry.early = None
         place.position = entry.position
-        # Nothing has been awaited since: what comes from here on stands behind the position.
-        entry.joining[place].clear()
         for message in early:
             self.arrived(message)
         if member is not None:
