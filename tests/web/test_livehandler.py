@@ -89,6 +89,47 @@ async def test_a_client_that_vanishes_while_open_waits(door: Any, site: Sites, b
     assert not one.application.live
 
 
+@pytest.mark.parametrize("how", ["raise", "send_error", "redirect", "write", "send_event", "close"])
+async def test_open_may_go_on_when_its_client_has_gone(
+    door: Any, site: Sites, broker: HeldBroker, how: str
+) -> None:
+    """Nobody hears what it says; that is no mistake of its, so the log has no error."""
+    gate = asyncio.get_running_loop().create_future()
+    ended = []
+
+    class Own(door):  # type: ignore[misc]
+        async def open(self) -> None:
+            await gate
+            if how == "raise":
+                raise HTTPError(403)
+            if how == "send_error":
+                self.send_error(401)
+            elif how == "redirect":
+                self.redirect("/login")
+            elif how == "write":
+                self.set_header("X-More", "1")
+                self.write("hello")
+            elif door is EventSourceHandler and how == "send_event":
+                self.send_event("not waited for")
+                await self.send_event("hello")
+            elif door is EventSourceHandler:
+                self.close()
+
+        def on_close(self) -> None:
+            ended.append("closed")
+
+    one = site([("/", Own)], broker=broker, log_function=lambda handler: ended.append("logged"))
+    await one.send(request(PATH))
+    one.wire.lose()
+    await one.settle()
+    assert ended == []
+    assert not one.application.live
+    gate.set_result(None)
+    assert await one.settle() == b""
+    assert sorted(ended) == ["closed", "logged"]
+    assert len(one.sweeper) == 0
+
+
 @pytest.mark.parametrize("cancel", [False, True])
 async def test_a_client_that_vanishes_while_its_place_is_taken(
     door: Any, site: Sites, broker: HeldBroker, cancel: bool

@@ -84,13 +84,13 @@ class EventSourceHandler(LiveHandler):
             data = base64.b64encode(data).decode()
         lines.append(_data_lines(data if isinstance(data, str) else json_encode(data)))
         data = "".join(lines).encode()
-        if not self._finished:
+        if not self._left:
             self._begin()
             self._send(data)
-        if self._queue is None and not self._finished:
+        if self._queue is None and not self._left:
             return DONE
         waiter = asyncio.get_running_loop().create_future()
-        if self._finished:
+        if self._left:
             _fail(waiter)
         else:
             self._waiters = self._waiters or []
@@ -141,7 +141,7 @@ class EventSourceHandler(LiveHandler):
 
     def _begin(self) -> None:
         """Send the head of the response, and the first words of the stream; once."""
-        if self._begun or self._finished:
+        if self._begun or self._left:
             return
         self._set_headers()
         self.write(f"retry: {int(self._setting('retry'))}\n\n")
@@ -154,7 +154,7 @@ class EventSourceHandler(LiveHandler):
 
     def _send(self, event: bytes, recovered: bool = False) -> None:
         """Send an event, or have it wait."""
-        if self._finished:
+        if self._left:
             return
         if not self._begun:
             if self._opened:

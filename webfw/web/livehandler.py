@@ -37,6 +37,7 @@ class LiveHandler(Live, RequestHandler):
 
     #: Whether `open` has ended, in whatever way.
     _opened = False
+    #: Whether the client is gone or has been answered.
     _left = False
     _sweeper: deadlines.Sweeper | None = None
     #: What `open` has left behind, for what happens later: that is called by others, such as whoever publishes.
@@ -69,7 +70,11 @@ class LiveHandler(Live, RequestHandler):
     def _stay(self) -> None:
         """`open` has ended; unless it has answered, the client waits from now on."""
         self._open_ended()
-        if not self._finished:
+        if self._finished:
+            return
+        if self._left:
+            client_left(self)
+        else:
             self._wait_begins()
 
     def _open_ended(self) -> None:
@@ -146,7 +151,10 @@ class LiveHandler(Live, RequestHandler):
 
     def on_connection_close(self) -> None:
         """Called when the client has gone; who overrides it calls this one too, or does it in `on_close`."""
-        client_left(self)
+        if self._opened or self._headers_written:
+            client_left(self)
+        else:
+            self._leave()  # `open` goes on and may still answer, which is no mistake, though nobody hears it
 
     def _leave(self) -> None:
         """Let go of everything that this client has had; once."""
