@@ -65,9 +65,10 @@ class Slow(Recorder):
     async def end(cls, client: Any) -> None:
         """Let whatever still waits end."""
         client.wire.lose()
-        for gate in cls.gates.values():
-            gate.set_result(None)
-        await client.settle()
+        while cls.gates:
+            for message in list(cls.gates):
+                cls.gates.pop(message).set_result(None)
+            await client.settle()
 
 
 # --- messages in ---
@@ -233,6 +234,36 @@ async def test_pings_of_a_client_that_does_not_read_are_not_piled_up(peer: Any) 
     for _ in range(1000):
         client.wire.feed(client.machine.encode_ping(b"x" * 100))
     assert len(client.wire.sent) == before
+    client.wire.feed(client.machine.encode_ping(b"the last"))
+    client.handler.write_message("behind")
+    # RFC 6455 section 5.5.3: the answer to the most recent one will do, but that one is due.
+    assert await client.drain() == ["x" * 1000, Pong(b"the last"), "behind"]
+
+
+async def test_a_ping_behind_our_close_is_answered(peer: Any) -> None:
+    """RFC 6455 section 5.5.2: unless a Close was received already."""
+    client = peer(Recorder)
+    await client.open()
+    client.handler.close(1000)
+    assert await client.settle() == [Close(1000, "")]
+    client.wire.feed(encode_frame(9, b"p", mask=True))
+    assert client.wire.sent == encode_frame(10, b"p")
+
+
+async def test_nothing_is_written_to_a_transport_that_has_failed(peer: Any) -> None:
+    """asyncio logs a warning for each such write."""
+    client = peer(Recorder)
+    await client.open()
+    handler = client.handler
+    client.wire.is_closing = lambda: True
+    before = len(client.wire.writes)
+    assert await client.raw(client.machine.encode_ping(b"") * 20) == []
+    with pytest.raises(WebSocketClosedError):
+        handler.ping()
+    with pytest.raises(WebSocketClosedError):
+        handler.write_message("a")
+    assert len(client.wire.writes) == before
+    assert Recorder.seen[-1] == ("ping", b"")
 
 
 @pytest.mark.parametrize("callback", ["on_ping", "on_pong", "on_message"])
@@ -328,7 +359,7 @@ async def test_the_server_closes(peer: Any) -> None:
     await client.close(4001)
     assert client.wire.closing
     client.wire.lose()
-    assert Recorder.seen[-1] == ("close", 4001, "")
+    assert Recorder.seen[-1] == ("close", 4001, None)
 
 
 async def test_messages_that_cross_our_close_are_still_handed_on(peer: Any) -> None:
@@ -390,7 +421,7 @@ async def test_on_close_is_called_once_however_it_ends(peer: Any) -> None:
     await client.close(1000)
     client.wire.lose()
     handler.on_connection_close()
-    assert [item for item in Recorder.seen if item[0] == "close"] == [("close", 1000, "")]
+    assert [item for item in Recorder.seen if item[0] == "close"] == [("close", 1000, None)]
 
 
 async def test_a_handler_that_waits_learns_of_the_end_at_once(peer: Any) -> None:
@@ -453,57 +484,6 @@ async def test_a_broken_rule_after_our_close(peer: Any, expect_log: Any) -> None
     with expect_log("webfw.general", "closed with 1002", level=logging.INFO):
         client.wire.feed(b"\x81\x02hi")
     assert client.wire.take() == b""
-
-
-# --- pings of ours ---
-
-
-async def test_pings_at_their_interval_and_a_client_that_answers(peer: Any) -> None:
-    client = peer(Recorder, websocket_ping_interval=10, websocket_ping_timeout=5)
-    await client.open()
-    for _ in range(4):
-        assert await client.pass_time(10.1) == [Ping(b"")]
-        await client.raw(client.machine.encode_pong(b""))
-        assert await client.pass_time(0.1) == []
-    assert not client.wire.closing
-
-
-async def test_a_client_that_does_not_answer_a_ping_is_closed(peer: Any, expect_log: Any) -> None:
-    client = peer(Recorder, websocket_ping_interval=10, websocket_ping_timeout=5)
-    await client.open()
-    assert await client.pass_time(10.1) == [Ping(b"")]
-    assert await client.pass_time(4) == []
-    with expect_log("webfw.general", "does not answer a ping", level=logging.INFO):
-        assert await client.pass_time(2) == [Close(1011, "ping timed out")]
-    await client.pass_time(6)
-    assert client.wire.aborted
-
-
-async def test_a_timeout_longer_than_the_interval(peer: Any, expect_log: Any) -> None:
-    client = peer(Recorder, websocket_ping_interval=2, websocket_ping_timeout=7)
-    await client.open()
-    for _ in range(4):
-        assert await client.pass_time(2) == [Ping(b"")]
-    with expect_log("webfw.general", "does not answer a ping", level=logging.INFO):
-        assert Close(1011, "ping timed out") in await client.pass_time(2)
-
-
-async def test_any_sign_of_life_answers_a_ping(peer: Any) -> None:
-    client = peer(Recorder, websocket_ping_interval=10, websocket_ping_timeout=5)
-    await client.open()
-    await client.pass_time(10.1)
-    await client.send("busy")
-    assert await client.pass_time(6) == []
-
-
-async def test_a_client_that_we_do_not_read_from_need_not_answer(peer: Any) -> None:
-    client = peer(Slow, websocket_ping_interval=10, websocket_ping_timeout=5)
-    await client.open()
-    await client.send("a", "x" * READ_AHEAD)
-    await client.send("y" * READ_AHEAD)
-    assert await client.pass_time(10.1) == [Ping(b"")]
-    assert await client.pass_time(6) == []
-    await Slow.end(client)
 
 
 # --- slow clients ---
@@ -637,24 +617,6 @@ async def test_the_clients_close_overtakes_what_is_queued(peer: Any) -> None:
     assert events == ["a" * 200, Close(1001, "")]
 
 
-# --- what programs ask of Tornado's object of this place ---
-
-
-async def test_older_names(peer: Any) -> None:
-    client = peer(Recorder)
-    await client.open()
-    connection = client.handler.ws_connection
-    assert not connection.is_closing()
-    assert not connection.client_terminated
-    assert not connection.server_terminated
-    assert connection.stream.closed() is False
-    connection.set_nodelay(True)  # there is no socket: nothing happens
-    await client.close(1000)
-    assert connection.is_closing()
-    assert connection.client_terminated
-    assert connection.server_terminated
-
-
 async def test_frames_of_a_client_of_any_size(peer: Any) -> None:
     """The lengths where the form of a frame's head changes, whole and byte by byte."""
     client = peer(Echo)
@@ -670,3 +632,49 @@ async def test_frames_of_a_client_of_any_size(peer: Any) -> None:
     middle = encode_frame(9, b"in between", mask=True)
     last = encode_frame(0, b"ments", mask=True)
     assert await client.raw(first + middle + last) == [Pong(b"in between"), "fragments"]
+
+
+@pytest.mark.parametrize("bad", ["\ud800", b"\xff"])
+async def test_what_is_no_text_is_refused_before_it_waits(peer: Any, bad: Any) -> None:
+    client = peer(Recorder, capacity=100)
+    await client.open()
+    client.handler.write_message("x" * 200)
+    with pytest.raises(LocalProtocolError, match="Unicode"):
+        client.handler.write_message(bad)
+    client.handler.write_message(b"\xff", binary=True)
+    client.handler.write_message("after")
+    assert await client.drain() == ["x" * 200, b"\xff", "after"]
+
+
+async def test_who_does_not_read_is_not_read_from(peer: Any) -> None:
+    """A plain handler waits for nobody: it must not be made to fill the memory with answers."""
+    client = peer(Echo, capacity=1000, websocket_max_queue_size=10_000)
+    await client.open()
+    sent = 0
+    while client.wire.reading:
+        client.wire.feed(client.machine.encode_message("x" * 1000))
+        sent += 1
+        assert sent < 20
+    assert sent > 10
+    conn = client.handler.ws_connection
+    assert await client.drain() == ["x" * 1000] * sent
+    assert client.wire.reading
+    assert conn._outbox is None
+    assert await client.send("again") == ["again"]
+
+
+async def test_reading_waits_for_both_the_callback_and_the_client(peer: Any) -> None:
+    client = peer(Slow, capacity=1000, websocket_max_queue_size=1000)
+    await client.open()
+    await client.send("a", "x" * READ_AHEAD)
+    await client.send("b")
+    for _ in range(3):
+        client.handler.write_message("y" * 1000)
+    assert not client.wire.reading
+    client.wire.drain()
+    client.wire.drain()
+    assert not client.wire.reading
+    client.handler.go_on("a")
+    await client.settle()
+    assert client.wire.reading
+    await Slow.end(client)

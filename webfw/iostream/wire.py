@@ -180,6 +180,12 @@ class Wire(asyncio.BufferedProtocol):
         """The socket below, for questions such as ``getpeername``; reading or writing it breaks the connection."""
         return self.transport.get_extra_info("socket")
 
+    def set_nodelay(self, value: bool) -> None:
+        """Send small writes at once (TCP_NODELAY, the default here), or have them gathered (Nagle's algorithm)."""
+        sock = self.socket
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(value))
+
     def closed(self) -> bool:
         """Whether the connection is gone or going, or the peer has closed its side.
 

@@ -43,6 +43,7 @@ class FakeWire:
         self.lost = False
         self.reading = True
         self.eof_sent = False
+        self.nodelay = True
         self.write_paused = False
         self.writes: list[bytes] = []
         self.transport = self
@@ -134,6 +135,9 @@ class FakeWire:
 
     def taken(self) -> int:
         return -self._buffered
+
+    def set_nodelay(self, value: bool) -> None:
+        self.nodelay = value
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._extra.get(name, default)

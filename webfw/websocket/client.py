@@ -49,7 +49,7 @@ def websocket_connect(
     subprotocols: Sequence[str] | None = None,
     resolver: Resolver | None = None,
 ) -> "Connecting":
-    """Connect to a WebSocket server (RFC 6455).
+    """Connect to a WebSocket server (RFC 6455)::
 
         async with websocket_connect("wss://example.com/chat") as connection:
             await connection.write_message("hello")
@@ -125,7 +125,7 @@ class WebSocketClientConnection:
     :ivar connect_future: done when it is connected; its result is this object.
     :ivar headers: the fields of the server's response; None before it.
     :ivar close_code: the code in the server's Close; None before, and where there was none.
-    :ivar close_reason: the reason in it.
+    :ivar close_reason: the reason in it, None for none.
     :ivar protocol: the connection below; None before it is open.
     :ivar params: its limits and deadlines.
     :ivar read_queue: messages that have come and not been read.
@@ -276,7 +276,7 @@ class WebSocketClientConnection:
 
     # The end.
 
-    def close(self, code: int | None = None, reason: str | None = None) -> None:
+    def close(self, code: int | None = None, reason: str | bytes | None = None) -> None:
         """Close the connection: say so to the server, and wait 5 seconds for its answer; give up one on its way.
 
         What has come until then can still be read.

@@ -5,7 +5,6 @@ pings and closes, pauses reading while an ``async`` callback runs, and watches i
 """
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from math import inf
@@ -15,10 +14,12 @@ from webfw.httpserver.exchange import DONE
 from webfw.ioloop import deadlines
 from webfw.ioloop.start import start
 from webfw.iostream.wire import Wire
-from webfw.log import gen_log
+from webfw.log import app_log, gen_log
 from webfw.sansio.websocket import Close, CloseCode, FrameError, Machine, Ping, encode_close
+from webfw.websocket.deadlines import Deadlines
 from webfw.websocket.errors import WebSocketClosedError
-from webfw.websocket.outbox import Outbox, Waiting, fail
+from webfw.websocket.older import OlderNames
+from webfw.websocket.outbox import Outbox, Waiting, check_text, fail, nobody_told
 from webfw.websocket.settings import ConnectionSettings
 from webfw.websocket.shared import SharedMessage
 
@@ -57,7 +58,7 @@ class Endpoint(Protocol):
         """One of the above has raised; the connection is closed after it."""
 
 
-class WebSocketConnection:
+class WebSocketConnection(Deadlines, OlderNames):
     """One open connection.
 
     :param machine: the protocol, with what the handshake has agreed on.
@@ -74,25 +75,20 @@ class WebSocketConnection:
     __slots__ = (
         "__weakref__",
         "_busy",
-        "_close_by",
         "_closed",
         "_context",
+        "_deaf",
         "_eof",
         "_gone",
-        "_heard",
-        "_held",
         "_last_words",
+        "_lost",
         "_outbox",
-        "_ping_at",
-        "_pong_by",
+        "_owed",
         "_read_ahead",
-        "_stall_at",
-        "_stall_mark",
         "_waiters",
         "close_code",
         "close_reason",
         "closing",
-        "deadline",
         "endpoint",
         "machine",
         "settings",
@@ -113,7 +109,13 @@ class WebSocketConnection:
         self._context = context
         #: Whether messages are kept: until `start`, and while a callback runs.
         self._busy = True
-        self._held = self._eof = self._closed = self.closing = False
+        self._held = self._closed = self.closing = False
+        #: Whether a callback has failed, or this side has cut the connection: nothing more is handed on.
+        self._deaf = False
+        #: Whether the peer has ended while messages were kept; and whether the wire is gone.
+        self._eof = self._lost = False
+        #: The last ping that could not be answered yet.
+        self._owed: bytes | None = None
         #: Whether anything has arrived since the last ping.
         self._heard = True
         self._read_ahead = 0
@@ -165,7 +167,7 @@ class WebSocketConnection:
     def _pump(self) -> None:
         """Hand on what has arrived, until there is no more or somebody must be waited for."""
         next_event = self.machine.next_event
-        endpoint = self.endpoint
+        endpoint = None if self._deaf else self.endpoint
         burst = BURST
         try:
             while (event := next_event()) is not None:
@@ -177,9 +179,11 @@ class WebSocketConnection:
                         wait = self._context.run(endpoint.on_message, event)  # type: ignore[arg-type]
                     except (Exception, asyncio.CancelledError) as error:
                         # Border: what a callback raises ends its connection, and nothing else.
-                        self._failed(error)
+                        self._failed(endpoint, error)
+                        if self._deaf:
+                            endpoint = None
                         continue
-                    if wait is not None and wait is not DONE and self._wait(wait):
+                    if wait is not None and wait is not DONE and self._wait(endpoint, wait):
                         return
                 elif self._control(event):
                     return
@@ -193,30 +197,33 @@ class WebSocketConnection:
 
     def _control(self, event: Any) -> bool:
         """A control frame has arrived; whether messages must wait for its callback."""
-        endpoint = self.endpoint
         if isinstance(event, Close):
             self._close_received(event)
             return False
+        endpoint = None if self._deaf else self.endpoint
         if isinstance(event, Ping):
-            if not (self.machine.closing or self.wire.write_paused):
-                # Where the peer does not read, it has pings of its own enough: only one more would be kept for it.
-                self.wire.write(self.machine.encode_pong(event.payload))
+            wire = self.wire
+            if wire.write_paused:
+                # RFC 6455 section 5.5.3: the most recent one will do.  More are not kept for who does not read.
+                self._owed = event.payload
+            elif not wire.transport.is_closing():
+                wire.write(self.machine.encode_pong(event.payload))
             callback = None if endpoint is None else endpoint.on_ping
         else:
             callback = None if endpoint is None else endpoint.on_pong
-        if callback is None:
+        if endpoint is None or callback is None:
             return False
         try:
             wait = self._context.run(callback, event.payload)
         except (Exception, asyncio.CancelledError) as error:
             # Border: what a callback raises ends its connection, and nothing else.
-            self._failed(error)
+            self._failed(endpoint, error)
             return False
-        return wait is not None and wait is not DONE and self._wait(wait)
+        return wait is not None and wait is not DONE and self._wait(endpoint, wait)
 
-    def _wait(self, awaitable: Awaitable[None]) -> bool:
+    def _wait(self, endpoint: Endpoint, awaitable: Awaitable[None]) -> bool:
         """Keep what arrives until a callback is done; False where it is done already."""
-        task = start(self.wire.loop, self._awaited(awaitable), self._context)
+        task = start(self.wire.loop, self._awaited(endpoint, awaitable), self._context)
         if task.done():
             return False
         self._keep()
@@ -229,17 +236,17 @@ class WebSocketConnection:
         self._busy = True
         self._read_ahead = self.machine.pending
 
-    async def _awaited(self, awaitable: Awaitable[None]) -> None:
+    async def _awaited(self, endpoint: Endpoint, awaitable: Awaitable[None]) -> None:
         try:
             await awaitable
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            self._failed(error)  # what it waited for was cancelled
+            self._failed(endpoint, error)  # what it waited for was cancelled
         except Exception as error:
             # Border: what a callback raises ends its connection, and nothing else.
-            self._failed(error)
+            self._failed(endpoint, error)
 
     def _go_on_soon(self) -> None:
         self.wire.loop.call_soon(self._go_on, None)
@@ -252,23 +259,38 @@ class WebSocketConnection:
         self._busy = False
         self._read_ahead = 0
         if self._held:
-            self._held = False
-            self.wire.resume_reading()
+            self._release()
         self._pump()
-        if self._eof and not self._busy:
-            self._end()
+        if self._eof:
+            self._drained()
 
     def _hold(self) -> None:
         if not self._held:
             self._held = True
             self.wire.pause_reading()
 
-    def _failed(self, error: BaseException) -> None:
-        """A callback has raised."""
-        endpoint = self.endpoint
-        if endpoint is not None:
-            self._context.copy().run(endpoint.callback_failed, error)
+    def _release(self) -> None:
+        """Read again, unless there is a reason left not to."""
+        outbox = self._outbox
+        if self._read_ahead <= READ_AHEAD and (outbox is None or outbox.size <= outbox.limit):
+            self._held = False
+            self.wire.resume_reading()
+
+    def _failed(self, endpoint: Endpoint, error: BaseException) -> None:
+        """A callback has raised: tell of it, hand nothing more on, and close."""
+        if isinstance(error, WebSocketClosedError) and (self._lost or self.client_terminated):
+            return  # the peer has gone while it was being written to, which is nobody's fault
+        self._deaf = True
+        self._tell(endpoint.callback_failed, error)
         self.close(CloseCode.INTERNAL_ERROR)
+
+    def _tell(self, callback: Callable[..., None], *args: Any) -> None:
+        """Call the endpoint in a copy of the context: a callback may be running in it, and be what has led here."""
+        try:
+            self._context.copy().run(callback, *args)
+        except (Exception, asyncio.CancelledError):
+            # Border: neither the transport nor who counts connections can do anything about it.
+            app_log.error("Uncaught exception in %s", callback.__qualname__, exc_info=True)
 
     # Out.
 
@@ -283,10 +305,14 @@ class WebSocketConnection:
         if self.closing or wire.transport.is_closing():
             raise WebSocketClosedError()
         if wire.write_paused:
+            if isinstance(data, str) or not binary:
+                check_text(data)  # now, and not when its turn comes
             return self._queue(Waiting(data, binary))
         wire.write(self.machine.encode_message(data, binary))
-        if wire.write_paused and self.settings.queue_policy == "wait":
-            return self._taken()
+        if wire.write_paused:
+            if self.settings.queue_policy == "wait":
+                return self._taken()
+            self._watch_stall()
         return DONE  # type: ignore[return-value]
 
     def send_shared(self, message: SharedMessage, missed: Callable[[], None] | None = None) -> None:
@@ -300,7 +326,7 @@ class WebSocketConnection:
             return
         if wire.write_paused:
             entry = Waiting(message, False)
-            entry.missed = missed or _nobody_told
+            entry.missed = missed or nobody_told
             self._queue(entry)
         elif deflate is None:
             wire.write(message.plain)
@@ -313,7 +339,7 @@ class WebSocketConnection:
         :raises WebSocketClosedError: the connection is closed or being closed.
         :raises LocalProtocolError: more than 125 bytes.
         """
-        if self.closing or self.machine.closing:
+        if self.closing or self.wire.transport.is_closing():
             raise WebSocketClosedError()
         self.wire.write(self.machine.encode_ping(data))
 
@@ -332,25 +358,18 @@ class WebSocketConnection:
             raise TypeError(f"a message must be str or bytes, not {type(entry.data).__name__}")
         outbox = self._outbox
         if outbox is None:
-            outbox = self._outbox = Outbox(self.settings.max_queue_size)
+            outbox = self._outbox = Outbox(self.settings.max_queue_size, self.settings.queue_policy)
         self._watch_stall()
-        policy = self.settings.queue_policy
-        if policy == "wait" and entry.missed is None:
-            outbox.add(entry)
+        if not outbox.put(entry):
+            gen_log.info("%s: closed, since it does not take its messages", self._name())
+            self._cut_queue()
+            self.close(CloseCode.TRY_AGAIN_LATER, "too slow")
+        elif outbox.policy == "wait" and entry.missed is None:
             entry.future = self.wire.loop.create_future()
+            if outbox.size > outbox.limit and self.machine.server:
+                # Who does not read is not read from, so that it cannot fill the memory with answers.
+                self._hold()
             return entry.future
-        if outbox.full(entry.size):
-            if policy == "close":
-                gen_log.info("%s: closed, since it does not take its messages", self._name())
-                self._cut_queue()
-                self.close(CloseCode.TRY_AGAIN_LATER, "too slow")
-                return DONE  # type: ignore[return-value]
-            if policy == "drop_oldest" and entry.missed is None:
-                entry.missed = _nobody_told
-            outbox.drop_oldest(entry.size)
-        elif policy == "drop_oldest" and entry.missed is None:
-            entry.missed = _nobody_told
-        outbox.add(entry)
         return DONE  # type: ignore[return-value]
 
     def _cut_queue(self) -> None:
@@ -364,6 +383,9 @@ class WebSocketConnection:
         self._stall_at = inf
         wire = self.wire
         outbox = self._outbox
+        owed, self._owed = self._owed, None
+        if owed is not None and not (self._closed or self.machine.closed):
+            wire.write(self.machine.encode_pong(owed))
         while outbox and not wire.write_paused:
             entry = outbox.take()
             data = entry.data
@@ -384,11 +406,13 @@ class WebSocketConnection:
         for future in waiters or ():
             if not future.done():
                 future.set_result(None)
+        if self._held:
+            self._release()
         self._schedule()
 
     # The end.
 
-    def close(self, code: int | None = None, reason: str | None = None) -> None:
+    def close(self, code: int | None = None, reason: str | bytes | None = None) -> None:
         """Begin the closing handshake (RFC 6455 section 7.1.2); twice does no harm.
 
         What is queued is sent first, if the peer takes it in time.
@@ -397,6 +421,8 @@ class WebSocketConnection:
         """
         if self.closing:
             return
+        if isinstance(reason, bytes):
+            reason = reason.decode()
         if code is None and reason:
             code = CloseCode.NORMAL_CLOSURE
         encode_close(code, reason or "")  # what may not be sent is refused now, not when its turn comes
@@ -418,7 +444,7 @@ class WebSocketConnection:
     def _close_received(self, close: Close) -> None:
         """The peer has sent its Close: answer it, unless it is the answer to ours (RFC 6455 section 5.5.1)."""
         self.close_code = close.code
-        self.close_reason = close.reason
+        self.close_reason = close.reason or None
         self.closing = True
         self._ping_at = self._pong_by = inf
         self._cut_queue()
@@ -447,35 +473,65 @@ class WebSocketConnection:
         self._over()
         self._end_within(LINGER)
 
-    def _end_within(self, seconds: float) -> None:
-        """Cut the connection unless it has ended by then."""
-        self._close_by = deadlines.for_loop(self.wire.loop).refresh() + (seconds or inf)
-        self._watch(seconds)
-
     def _end(self) -> None:
         """Close the wire when everything written is out."""
-        if self.wire.write_buffer_size:
+        if self._lost:
+            return
+        if self.wire.write_buffer_size or self.wire.get_extra_info("sslcontext") is not None:
+            # TLS has a closing handshake too.
             self._end_within(self.settings.close_timeout)
         self.wire.close()
 
     def abort(self) -> None:
-        """Cut the connection, without a closing handshake."""
-        self.closing = True
-        self.wire.abort()
+        """Cut the connection, without a closing handshake; what has been kept is not handed on."""
+        self.closing = self._deaf = True
+        self._read_ahead = 0
+        if self._lost:
+            self._finish()
+        else:
+            self.wire.abort()
 
     def close_when_idle(self) -> None:
         """The server is going away (the `Upgraded` interface): whose connection it is decides what that means."""
 
     def eof_received(self) -> bool:
         """The peer has closed its side (the `Consumer` interface)."""
-        if self._busy and self._read_ahead and not self._closed:
-            # What has come before is handed on first.  Under TLS there is no half-closed connection.
-            self._eof = self.wire.get_extra_info("sslcontext") is None
-            return self._eof
+        if (
+            self._busy
+            and self._read_ahead
+            and not self._closed
+            and self.wire.get_extra_info("sslcontext") is None
+        ):
+            # What has come before is handed on first.  Under TLS the wire is lost now; then it is just the same.
+            self._eof = True
+            self._drained()
+            return True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The wire is gone (the `Consumer` interface)."""
+        self._lost = True
+        if self._busy and self._read_ahead and not self._closed:
+            self._eof = self.closing = True
+            self._stop_waiting()
+            self._drained()
+        else:
+            self._finish()
+
+    def _drained(self) -> None:
+        """The peer has ended: so do we, when what it had sent before has been handed on."""
+        if self._busy:
+            if self.machine.server:
+                # The server does not keep it for a callback that may be waiting for the very end.  On the other side a
+                # program may read what has come whenever it likes.
+                self._end_within(self.settings.close_timeout)
+        elif self._lost:
+            self._finish()
+        else:
+            self._end()
+
+    def _finish(self) -> None:
+        """The wire is gone, and so is everything that has come."""
         self._over()
         deadlines.for_loop(self.wire.loop).unwatch(self)
         gone, self._gone = self._gone, None
@@ -487,96 +543,21 @@ class WebSocketConnection:
         if self._closed:
             return
         self._closed = self.closing = True
+        self._stop_waiting()
+        endpoint, self.endpoint = self.endpoint, None
+        if endpoint is not None:
+            self._tell(endpoint.connection_over, self.close_code, self.close_reason)
+
+    def _stop_waiting(self) -> None:
+        """Nothing will be sent any more: tell those who wait for it."""
         self._ping_at = self._pong_by = self._stall_at = inf
         self._cut_queue()
         waiters, self._waiters = self._waiters, None
         for future in waiters or ():
             if not future.done():
                 fail(future)
-        endpoint, self.endpoint = self.endpoint, None
-        if endpoint is not None:
-            # In a copy, since a callback may be running in the context itself, and be what has ended it.
-            self._context.copy().run(endpoint.connection_over, self.close_code, self.close_reason)
-
-    # Deadlines.
-
-    def _watch(self, hint: float) -> None:
-        """Have the sweep look at the deadlines.
-
-        :param hint: the shortest of them, in seconds; 0 for none.
-        """
-        self._schedule()
-        if hint:
-            deadlines.for_loop(self.wire.loop).watch(self, hint)
-
-    def _schedule(self) -> None:
-        self.deadline = min(self._ping_at, self._pong_by, self._stall_at, self._close_by)
-
-    def _watch_stall(self) -> None:
-        """Have the peer take something of what was written within the time for that."""
-        if self._stall_at == inf and self.settings.write_timeout:
-            self._stall_mark = self.wire.taken()
-            self._stall_at = deadlines.for_loop(self.wire.loop).refresh() + self.settings.write_timeout
-            self._watch(self.settings.write_timeout)
-
-    def deadline_passed(self, now: float) -> None:
-        """The sweep has found `deadline` in the past."""
-        if now >= self._close_by:
-            self.abort()
-            self._close_by = inf
-        if now >= self._stall_at:
-            self._stall_at = inf
-            if self.wire.taken() == self._stall_mark:
-                gen_log.info("%s: cut, since it takes no more of its messages", self._name())
-                self.abort()
-            else:
-                self._watch_stall()
-        if now >= self._pong_by:
-            self._pong_by = inf
-            if not self._heard and not self._held:
-                gen_log.info("%s: closed, since it does not answer a ping", self._name())
-                self.close(CloseCode.INTERNAL_ERROR, "ping timed out")
-        if now >= self._ping_at:
-            self._ping_at = now + self.settings.ping_interval
-            if not self.wire.write_paused:  # else the peer is slow, which has a deadline of its own
-                self.ping()
-                if self._heard and self.settings.pong_timeout:  # else the last one waits for its answer still
-                    self._heard = False
-                    self._pong_by = now + self.settings.pong_timeout
-        self._schedule()
 
     def _name(self) -> str:
         """What the log calls the peer."""
         peer = self.wire.get_extra_info("peername")
         return str(peer[0]) if isinstance(peer, tuple) and peer else "a WebSocket"
-
-    # What programs ask of Tornado's object of this place.
-
-    def is_closing(self) -> bool:
-        """Whether the connection is closed or being closed."""
-        return self.closing
-
-    @property
-    def client_terminated(self) -> bool:
-        """Whether the peer has sent its Close, or is gone."""
-        return self._closed or self.machine.close_reason is not None
-
-    @property
-    def server_terminated(self) -> bool:
-        """Whether this side has ended the connection."""
-        return self.closing
-
-    @property
-    def stream(self) -> Any:
-        """The wire, which knows ``closed()``, ``socket`` and ``get_extra_info``."""
-        return self.wire
-
-    def set_nodelay(self, value: bool) -> None:
-        """Send small messages at once (TCP_NODELAY, the default here), or gather them (Nagle's algorithm)."""
-        sock = self.wire.socket
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(value))
-
-
-def _nobody_told() -> None:
-    """Stands for who could be told that a message was dropped."""

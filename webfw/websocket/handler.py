@@ -1,9 +1,10 @@
 """`WebSocketHandler`: a request that becomes a WebSocket; frames, order and deadlines are the connection's."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import copy_context
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 from webfw.escape import json_encode
 from webfw.httpserver.exchange import DONE, Exchange
@@ -33,6 +34,20 @@ __all__ = ["WebSocketHandler", "broadcast"]
 #: Tasks of ``on_close`` that have begun: the loop itself keeps only weak references.
 _kept: set["asyncio.Future[Any]"] = set()
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _before_the_handshake(method: _Method) -> _Method:
+    """A method of `RequestHandler` that is an error of the program once the WebSocket is open, as in Tornado."""
+
+    @wraps(method)
+    def checked(self: "WebSocketHandler", *args: Any, **kwargs: Any) -> Any:
+        if self._switched:
+            raise RuntimeError(f"{method.__name__}() is of no use for a WebSocket")
+        return method(self, *args, **kwargs)
+
+    return checked  # type: ignore[return-value]
+
 
 def broadcast(
     handlers: "Iterable[WebSocketHandler]", message: str | bytes | dict[str, Any], binary: bool = False
@@ -53,7 +68,7 @@ def broadcast(
 
 
 class WebSocketHandler(Live, RequestHandler):
-    """A WebSocket (RFC 6455); make a subclass with `on_message`, and `open` and `on_close` where they are needed.
+    """A WebSocket (RFC 6455); make a subclass with `on_message`, and `open` and `on_close` where they are needed::
 
         class Echo(WebSocketHandler):
             def on_message(self, message):
@@ -68,7 +83,7 @@ class WebSocketHandler(Live, RequestHandler):
 
     :ivar ws_connection: the connection; None before it is open and after it is closed.
     :ivar close_code: the code in the client's Close; None before, and where there was none.
-    :ivar close_reason: the reason in it.
+    :ivar close_reason: the reason in it, None for none.
     """
 
     ws_connection: WebSocketConnection | None = None
@@ -78,6 +93,7 @@ class WebSocketHandler(Live, RequestHandler):
     open_kwargs: dict[str, Any] = {}  # replaced, never added to
 
     _subprotocol: str | None = None
+    _switched = False
     _on_close_called = False
 
     # From a request to a WebSocket.
@@ -91,7 +107,8 @@ class WebSocketHandler(Live, RequestHandler):
         request = self.request
         try:
             key = check_request(request.method or "", request.version, request.headers)
-            if not self._is_same_origin() and not self.check_origin(self._origin() or ""):
+            origin = request.headers.get("Origin")
+            if origin is not None and not self.check_origin(origin):
                 raise HandshakeError("Cross origin websockets not allowed", 403)
             if self.application.draining:
                 raise HandshakeError("the server is going away", 503, [("Retry-After", "1")])
@@ -120,29 +137,22 @@ class WebSocketHandler(Live, RequestHandler):
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(str(error))
 
-    def _origin(self) -> str | None:
-        """The origin of the page that asks; None where no browser does."""
-        headers = self.request.headers
-        origin: str | None = headers.get("Origin") or headers.get("Sec-Websocket-Origin")
-        return origin
-
-    def _is_same_origin(self) -> bool:
-        """Whether the request is known to come from a page of this host, or from no page at all."""
-        if self.request.headers.get("Sec-Fetch-Site") == "same-origin":
-            return True
-        origin = self._origin()
-        return origin is None or is_origin_of(origin, self.request.host)
-
     def check_origin(self, origin: str) -> bool:
         """Decide whether pages of another origin may open this WebSocket; override it to decide.
 
         Browsers let any page open a WebSocket to any server, with its cookies, and say where the page is from
-        (RFC 6455 section 10.2).  This is called for requests that are not known to be of the same origin.
+        (RFC 6455 section 10.2).  This is called for every request that says so; one that does not is no browser's.
 
         :param origin: such as ``https://example.com``.
-        :return: by default, whether the ``trusted_origins`` setting has it (`check_trusted_origin`).
+        :return: by default, whether it is the origin of this server, or one of the ``trusted_origins`` setting
+            (`check_trusted_origin`).
         """
-        return self.check_trusted_origin(origin)
+        headers = self.request.headers
+        return (
+            headers.get("Sec-Fetch-Site") == "same-origin"
+            or is_origin_of(origin, self.request.host)
+            or self.check_trusted_origin(origin)
+        )
 
     def _connection_settings(self) -> ConnectionSettings:
         """The limits and deadlines of this connection, by the application's settings."""
@@ -181,9 +191,14 @@ class WebSocketHandler(Live, RequestHandler):
         else:
             self.ws_connection = conn
             self.application.live.add(self)
+            self._switched = True
         self._finished = True
-        self.application.log_request(self)
-        self.on_finish()
+        try:
+            self.application.log_request(self)
+            self.on_finish()
+        except Exception as error:
+            # Border: the client has its answer, whatever comes of this.
+            self.callback_failed(error)
 
     def _open(self) -> Awaitable[None]:
         """Call `open`, then hand messages on."""
@@ -192,7 +207,7 @@ class WebSocketHandler(Live, RequestHandler):
             return DONE
         try:
             opened = self.open(*self.open_args, **self.open_kwargs)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             # Border: what a handler raises ends its connection, and nothing else.
             self._open_failed(conn, error)
             return DONE
@@ -305,7 +320,7 @@ class WebSocketHandler(Live, RequestHandler):
             raise WebSocketClosedError()
         self.ws_connection.ping(data.encode() if isinstance(data, str) else data)
 
-    def close(self, code: int | None = None, reason: str | None = None) -> None:
+    def close(self, code: int | None = None, reason: str | bytes | None = None) -> None:
         """Close the connection: say so to the client, and wait for its answer for ``websocket_close_timeout``.
 
         :param code: such as `CloseCode.NORMAL_CLOSURE` (RFC 6455 section 7.4); with a reason, 1000 by default.
@@ -322,6 +337,16 @@ class WebSocketHandler(Live, RequestHandler):
     def get_websocket_protocol(self) -> None:
         """Nothing: which version of the protocol a client speaks is decided before (only 13 is spoken)."""
 
+    # What belongs to HTTP, and is over with the handshake.
+
+    write = _before_the_handshake(RequestHandler.write)
+    redirect = _before_the_handshake(RequestHandler.redirect)
+    set_header = _before_the_handshake(RequestHandler.set_header)
+    set_cookie = _before_the_handshake(RequestHandler.set_cookie)
+    set_status = _before_the_handshake(RequestHandler.set_status)
+    flush = _before_the_handshake(RequestHandler.flush)
+    finish = _before_the_handshake(RequestHandler.finish)
+
     # What the connection tells (the `Endpoint` interface).
 
     def connection_over(self, code: int | None, reason: str | None) -> None:
@@ -330,17 +355,22 @@ class WebSocketHandler(Live, RequestHandler):
         self.ws_connection = None
         self.application.live.discard(self)
         self._leave_all()
-        self.on_connection_close()
+        try:
+            self.on_ws_connection_close(code, reason)
+        except (Exception, asyncio.CancelledError) as error:
+            # Border: what a handler raises must not keep `on_close` from being called.
+            self.callback_failed(error)
+        finally:
+            self.on_connection_close()
 
     def on_connection_close(self) -> None:
         """Called when the connection is closed; calls `on_close`, once."""
-        if self._on_close_called or self._status_code != 101:
+        if self._on_close_called or not self._switched:
             return
         self._on_close_called = True
-        self.on_ws_connection_close(self.close_code, self.close_reason)
         try:
             closed = self.on_close()
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             # Border: what a handler raises must not break the transport.
             self.callback_failed(error)
             return
@@ -357,7 +387,7 @@ class WebSocketHandler(Live, RequestHandler):
             self.callback_failed(error)
 
     def on_ws_connection_close(self, close_code: int | None = None, close_reason: str | None = None) -> None:
-        """Called before `on_close`, with what the client's Close said."""
+        """Called before `on_connection_close` and `on_close`, with what the client's Close said."""
 
     def callback_failed(self, error: BaseException) -> None:
         """Log what `open`, `on_message` or another callback has raised; the connection is closed after it (1011)."""

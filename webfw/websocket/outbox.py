@@ -4,13 +4,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from webfw.sansio.errors import LocalProtocolError
 from webfw.websocket.errors import WebSocketClosedError
+from webfw.websocket.settings import QueuePolicy
 from webfw.websocket.shared import SharedMessage
 
 if TYPE_CHECKING:
     from asyncio import Future
 
-__all__ = ["Outbox", "Waiting", "fail"]
+__all__ = ["Outbox", "Waiting", "check_text", "fail", "nobody_told"]
 
 
 class Waiting:
@@ -38,13 +40,15 @@ class Outbox:
     """The queue of one connection; it is there only while its peer is slow.
 
     :param limit: bytes; a single message may be longer, as long as nothing else waits.
+    :param policy: see `ConnectionSettings.queue_policy`.
     :ivar size: bytes that wait.
     :ivar dropped: how many messages have been dropped.
     """
 
-    __slots__ = ("_entries", "dropped", "limit", "size")
+    __slots__ = ("_entries", "dropped", "limit", "policy", "size")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, policy: QueuePolicy = "wait") -> None:
+        self.policy = policy
         self._entries: deque[Waiting] = deque()
         self.limit = limit
         self.size = 0
@@ -52,6 +56,18 @@ class Outbox:
 
     def __bool__(self) -> bool:
         return bool(self._entries)
+
+    def put(self, entry: Waiting) -> bool:
+        """Have a message wait by the policy; False where that wants the connection to be closed instead."""
+        policy = self.policy
+        if policy == "close" and self.full(entry.size):
+            return False
+        if policy == "drop_oldest" and entry.missed is None:
+            entry.missed = nobody_told
+        if entry.missed is not None:
+            self.drop_oldest(entry.size)
+        self.add(entry)
+        return True
 
     def add(self, entry: Waiting) -> None:
         """Have an entry wait behind the others."""
@@ -97,6 +113,25 @@ class Outbox:
         for entry in entries:
             if entry.future is not None and not entry.future.done():
                 fail(entry.future)
+
+
+def check_text(data: object) -> None:
+    """Refuse what no text message can be made of, before it waits.
+
+    :raises LocalProtocolError: it is not Unicode text, or bytes that are not its UTF-8.
+    """
+    try:
+        if isinstance(data, str):
+            data.encode()
+        elif isinstance(data, bytes):
+            data.decode()
+    except UnicodeError as error:
+        reason = getattr(error, "reason", str(error))
+        raise LocalProtocolError(f"a text message must be Unicode text: {reason}") from None
+
+
+def nobody_told() -> None:
+    """Stands for who could be told that a message was dropped."""
 
 
 def fail(future: "Future[None]") -> None:
