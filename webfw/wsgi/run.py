@@ -216,6 +216,8 @@ class Run:
         """The client has gone; called on the loop."""
         self.gone = True
         if not self._over:
+            # It may have closed its side only: nobody else would end the connection.
+            self.exchange.abort_response()
             self._end()
 
     def _end(self) -> None:
