@@ -1,11 +1,13 @@
 """`WSGIContainer`: WSGI applications on this server, beside native handlers; how one request runs is in ``run``."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from functools import partial
 from io import BytesIO
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from webfw.httpserver import Exchange
 from webfw.httpserver.collector import BodyCollector
@@ -19,15 +21,22 @@ from webfw.httputil import (
     ResponseStartLine,
 )
 from webfw.ioloop import deadlines
-from webfw.log import access_log
+from webfw.log import access_log, app_log
+from webfw.process import task_id
 from webfw.wsgi.environ import EnvironMaker
 from webfw.wsgi.run import InlineRun, Run, ThreadRun
 from webfw.wsgi.threads import Mailbox, ThreadPool
+
+if TYPE_CHECKING:
+    import concurrent.futures
 
 __all__ = ["WSGIContainer"]
 
 #: Threads where nobody says how many.
 THREADS = 8
+
+#: What an access log shows where the client did not wait, as other servers have it.
+CLIENT_GONE = 499
 
 Application = Callable[[dict[str, Any], Any], Any]
 
@@ -47,8 +56,10 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         the other: the fastest there is, for an application that never blocks.
     :param mount: the path the application is mounted at (``SCRIPT_NAME``); other paths are answered 404.
     :param max_waiting: requests that may wait for a thread; more are answered 503 with Retry-After.
-    :param request_timeout: seconds a request may take in the application; then it is answered 504, the stack of its
-        thread is logged, and the thread is replaced.  None for no such limit.  Not with ``threads=0``.
+    :param request_timeout: seconds until the application must have begun its response, counted from when the request is
+        there, and then between two pieces of it; waiting for a slow client does not count.  After that it is answered
+        504 (or cut, when it has begun), the stack of its thread is logged, and the thread is replaced; one of an
+        executor cannot be.  None for no such limit.  Not with ``threads=0``.
     :param max_response_backlog: bytes of one response that may wait for a slow client, most of them in a temporary
         file; above it, the application waits.
     :param keep_underscores: pass on fields whose names have an underscore; they cannot be told from those with a dash.
@@ -94,7 +105,6 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         self._pool: ThreadPool | None = None
         self._waiting = 0  # in an executor
         self._tasks: set[asyncio.Task[None]] = set()
-        self._running: set[Run] = set()
 
     # Requests in.
 
@@ -120,7 +130,7 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         exchange = request.connection
         source = getattr(request, "_body_source", None)
         if isinstance(source, BodyCollector):
-            self._run(exchange, request, source.open(), source.size)
+            self._run(exchange, request, source.open(), source.size, source)
         else:
             body = request.body
             self._run(exchange, request, BytesIO(body), len(body) if exchange.has_body else None)
@@ -134,7 +144,9 @@ class WSGIContainer(HTTPServerConnectionDelegate):
 
         :raises ValueError: its path is not under the mount.
         """
-        environ = self._environs.make(request, BytesIO(request.body), len(request.body))
+        body = request.body
+        size = len(body) if body or "Content-Length" in request.headers else None
+        environ = self._environs.make(request, BytesIO(body), size)
         if environ is None:
             raise ValueError(f"{request.path} is not under {self._environs.mount}")
         return environ
@@ -148,10 +160,12 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         collector: BodyCollector | None = None,
     ) -> None:
         """Run the application for a request that is there as a whole."""
-        if asyncio.get_running_loop() is not self._loop:
-            self._use_loop(asyncio.get_running_loop())
-        kind = InlineRun if self._inline else ThreadRun
-        run = kind(self, exchange, request, copy_context(), collector)
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._use_loop(loop)
+        run: Run = (InlineRun if self._inline else ThreadRun)(
+            self, exchange, request, copy_context(), collector
+        )
         try:
             environ = self._environs.make(request, body or BytesIO(), size)
         except Exception as error:
@@ -160,56 +174,74 @@ class WSGIContainer(HTTPServerConnectionDelegate):
             run.release()
             return
         if environ is None:
-            run._refuse(404)
+            # CONNECT has no path: what it asks for is a tunnel (RFC 9110 section 9.3.6).
+            run.refuse(501 if request.method == "CONNECT" else 404)
             run.release()
             return
         environ["webfw.client_disconnected"] = run.client_disconnected
         environ["wsgi.early_hints"] = run.early_hints
         run.environ = environ
         exchange.set_close_callback(run.client_gone)
-        if isinstance(run, InlineRun):
-            run.execute()
+        if isinstance(run, ThreadRun):
+            self._submit(run, loop)
         else:
-            self._submit(run)
+            run.execute()
 
     def _use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Requests come from a loop for the first time; a container serves one loop at a time."""
+        self.close()
         self._loop = loop
         self.mailbox = Mailbox(loop)
-        if self._pool is not None:
-            self._pool.close()
-        self._pool = (
-            None if self._inline else ThreadPool(max(1, self.threads), self._max_waiting, "webfw-wsgi")
-        )
+        self._environs.set_multiprocess(task_id() is not None)
+        if not self._inline and self.executor is None:
+            self._pool = ThreadPool(self.threads, self._max_waiting, "webfw-wsgi")
 
-    def _submit(self, run: ThreadRun) -> None:
+    def _submit(self, run: ThreadRun, loop: asyncio.AbstractEventLoop) -> None:
         """Have a thread run a request."""
-        if self.executor is None:
-            assert self._pool is not None
-            taken = self._pool.submit(run)
-        else:
-            taken = self._waiting < self._max_waiting + max(1, self.threads)
-            if taken:
-                self._waiting += 1
-                self.executor.submit(self._execute, run)
-        if not taken:
-            run._refuse(503, Retry_After="1")
-            run.release()
-        elif self.request_timeout is not None:
-            assert self._loop is not None
-            sweeper = deadlines.for_loop(self._loop)
+        if self.request_timeout is not None:
+            sweeper = deadlines.for_loop(loop)
             run.deadline = sweeper.refresh() + self.request_timeout
+            run.watched = sweeper.unwatch
             sweeper.watch(run, self.request_timeout)
+        taken = self._execute_elsewhere(run) if self._pool is None else self._pool.submit(run)
+        if not taken:
+            run.refuse(503, retry_after=1)
+            run.release()
+            if run.watched is not None:
+                run.watched(run)
 
-    def _execute(self, run: ThreadRun) -> None:
-        """Run a request in a thread of the executor."""
-        run.thread = threading.current_thread()
-        run.execute()
-        run.thread = None
-        self.mailbox.post(self._executed)
+    def _execute_elsewhere(self, run: ThreadRun) -> bool:
+        """Have the executor run a request; False when it has too much to do, or takes nothing more."""
+        if self._waiting >= self._max_waiting + max(1, self.threads):
+            return False
 
-    def _executed(self) -> None:
+        def execute() -> None:
+            run.thread = threading.current_thread()
+            run.execute()
+            run.thread = None
+
+        try:
+            future = self.executor.submit(execute)
+        except RuntimeError as error:
+            app_log.error("The executor takes no request: %s", error)
+            return False
+        self._waiting += 1
+        future.add_done_callback(lambda future: run.post(partial(self._executed, run, future)))
+        return True
+
+    def _executed(self, run: ThreadRun, future: "concurrent.futures.Future[None]") -> None:
         self._waiting -= 1
+        # It is never begun when the executor is shut down, or is none of threads.
+        error = None if future.cancelled() else future.exception()
+        if error is not None:
+            run.fail(error)
+        elif future.cancelled():
+            run.refuse(503, retry_after=1)
+        else:
+            return
+        run.release()
+        if run.watched is not None:
+            run.watched(run)
 
     # What a run asks.
 
@@ -226,20 +258,17 @@ class WSGIContainer(HTTPServerConnectionDelegate):
 
     def ended(self, run: Run) -> None:
         """A request has been answered, or its client has gone."""
-        if isinstance(run, ThreadRun) and run.deadline != float("inf"):
-            assert self._loop is not None
-            deadlines.for_loop(self._loop).unwatch(run)
         log_function = self.settings.get("log_function")
         if log_function is not None:
             log_function(_Entry(run))
             return
-        status = run.status or 499
-        level = 20 if status < 400 else 30 if status < 500 else 40
+        status = run.status or CLIENT_GONE
+        level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
         if access_log.isEnabledFor(level):
-            access_log.log(level, "%d %s %.2fms", status, run._summary(), 1000.0 * run.request.request_time())
+            access_log.log(level, "%d %s %.2fms", status, run.summary(), 1000.0 * run.request.request_time())
 
     def close(self) -> None:
-        """Have the threads end when they are done with what waits."""
+        """Have the threads end when they are done with what waits; a request that comes later starts them again."""
         if self._pool is not None:
             self._pool.close()
             self._pool = None
@@ -256,7 +285,7 @@ class _Entry:
         self.request = run.request
 
     def get_status(self) -> int:
-        return self._run.status or 499  # as other servers say that the client did not wait
+        return self._run.status or CLIENT_GONE
 
 
 class _Collecting(HTTPMessageDelegate):
@@ -284,11 +313,14 @@ class _Collecting(HTTPMessageDelegate):
         request, self._request = self._request, None
         if request is None:
             return
-        body = self._body
+        body, self._body = self._body, None
         if body is None:
             self._container._run(self._exchange, request, None, None)
         else:
-            self._container._run(self._exchange, request, body.open(), body.size, body)
+            file = body.open()
+            if body.in_memory:
+                body.close()
+            self._container._run(self._exchange, request, file, body.size, body)
 
     def on_connection_close(self) -> None:
         self._request = None

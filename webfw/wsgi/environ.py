@@ -2,6 +2,8 @@
 
 import ssl
 import sys
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes
 
@@ -14,29 +16,42 @@ __all__ = ["EnvironMaker", "to_wsgi_str"]
 #: Fields that have another name in an environ, or none: a proxy's ``Proxy`` would look like a setting of CGI's
 #: (https://httpoxy.org), and nothing is left of the framing once the body has been read.
 _SPECIAL = {
-    "Content-Type": "CONTENT_TYPE",
-    "Content-Length": "",
-    "Transfer-Encoding": "",
-    "Proxy": "",
+    "CONTENT_TYPE": "CONTENT_TYPE",
+    "CONTENT_LENGTH": "",
+    "TRANSFER_ENCODING": "",
+    "PROXY": "",
 }
 
 #: How many names of fields are remembered with their keys: clients may invent any number.
 _MAX_KEYS = 1024
 
+#: The names that distinguished names have for their attributes (RFC 4514 section 3, and mod_ssl's).
+_ATTRIBUTES = {
+    "commonName": "CN",
+    "countryName": "C",
+    "domainComponent": "DC",
+    "localityName": "L",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "stateOrProvinceName": "ST",
+    "streetAddress": "STREET",
+    "userId": "UID",
+}
+
 
 class EnvironMaker:
     """Makes environs for one application.
 
-    :param mount: the path the application is mounted at, without a slash at its end; empty for the root.
+    :param mount: the path the application is mounted at, decoded, without a slash at its end; empty for the root.
     :param multithread: whether requests run at once in several threads.
     :param underscores: keep fields whose names have an underscore, which cannot be told from those with a dash.
     """
 
     def __init__(self, mount: str, *, multithread: bool, underscores: bool = False) -> None:
         self.mount = mount
-        self.multiprocess = False
+        self._segments = mount.encode().split(b"/")
         self._underscores = underscores
-        self._keys: dict[str, str] = dict(_SPECIAL)
+        self._keys: dict[str, str] = {}
         self._always: dict[str, Any] = {
             "SCRIPT_NAME": _latin1(mount),
             "SERVER_SOFTWARE": f"webfw/{__version__}",
@@ -57,47 +72,59 @@ class EnvironMaker:
         """The environ of a request whose body has been read.
 
         :param size: bytes of the body; None where the request announced none.
-        :returns: None when the path is not under the mount.
+        :returns: None when the path is not under the mount, or the request has none, as CONNECT.
         """
-        path = request.path
-        mount = self.mount
-        if mount:
-            if not path.startswith(mount):
+        path: str | None = request.path
+        if self.mount or request.path[:1] != "/":
+            path = self._path_info(request)
+            if path is None:
                 return None
-            path = path[len(mount) :]
-            if path and path[0] != "/":
-                return None
+        elif "%" in request.path:
+            path = unquote_to_bytes(request.path).decode("latin-1")
         environ = self._always.copy()
-        if "%" in path:
-            path = unquote_to_bytes(path).decode("latin-1")
         protocol = request.protocol
-        host, port = split_host_and_port(request.host)
+        host = request.host
         environ["REQUEST_METHOD"] = request.method
         environ["PATH_INFO"] = path
         environ["QUERY_STRING"] = request.query
-        environ["RAW_URI"] = environ["REQUEST_URI"] = request.uri
+        uri = environ["RAW_URI"] = environ["REQUEST_URI"] = request.uri
         environ["SERVER_PROTOCOL"] = request.version
-        environ["SERVER_NAME"] = host
-        environ["SERVER_PORT"] = str(port or (443 if protocol == "https" else 80))
+        environ["SERVER_NAME"], environ["SERVER_PORT"] = _server(host, protocol) if host else _socket(request)
         environ["REMOTE_ADDR"] = request.remote_ip
         environ["wsgi.url_scheme"] = protocol
         environ["wsgi.input"] = body
         environ["wsgi.errors"] = sys.stderr
-        context = request.context
-        address = getattr(context, "address", None)
+        address = getattr(request.context, "address", None)
         if isinstance(address, tuple) and address and address[0] == request.remote_ip:
             environ["REMOTE_PORT"] = str(address[1])
         if size is not None:
             environ["CONTENT_LENGTH"] = str(size)
         self._add_fields(environ, request)
+        if uri[:1] != "/" and host:
+            environ["HTTP_HOST"] = host  # RFC 9112 section 3.2.2: an absolute target wins over the field
         if protocol == "https":
             environ["HTTPS"] = "on"
-            self._add_tls(environ, request)
+            _add_tls(environ, request)
         return environ
+
+    def _path_info(self, request: HTTPServerRequest) -> str | None:
+        """The path below the mount, decoded; the mount ends where a slash is, not where ``%2F`` is."""
+        path = request.path
+        if path[:1] != "/":
+            # ``OPTIONS *`` is about no resource: an empty path, as the PEP wants nothing but that or a slash first.
+            return "" if path == "*" and not self.mount else None
+        mounted = self._segments
+        segments = path.split("/", len(mounted))
+        if len(segments) < len(mounted):
+            return None
+        if [unquote_to_bytes(segment) for segment in segments[: len(mounted)]] != mounted:
+            return None
+        rest = segments[len(mounted) :]
+        return unquote_to_bytes("/" + rest[0]).decode("latin-1") if rest else ""
 
     def _add_fields(self, environ: dict[str, Any], request: HTTPServerRequest) -> None:
         keys = self._keys
-        for name, value in request.headers.get_all():
+        for name, value in _fields(request):
             key = keys.get(name)
             if key is None:
                 key = self._key(name)
@@ -109,34 +136,81 @@ class EnvironMaker:
             environ[key] = value
 
     def _key(self, name: str) -> str:
-        """The key of a field that has not been met before."""
-        key = "" if "_" in name and not self._underscores else f"HTTP_{name.upper().replace('-', '_')}"
+        """The key of a field that has not been met before, in this spelling."""
+        if "_" in name and not self._underscores:
+            key = ""
+        else:
+            upper = name.upper().replace("-", "_")
+            key = f"HTTP_{upper}" if "_" in name else _SPECIAL.get(upper, f"HTTP_{upper}")
         if len(self._keys) < _MAX_KEYS:
             self._keys[name] = key
         return key
 
-    def _add_tls(self, environ: dict[str, Any], request: HTTPServerRequest) -> None:
-        """What is known of the connection's TLS, by the names that Apache's mod_ssl gave it."""
-        connection = request.connection
-        tls = connection.get_extra_info("ssl_object") if connection is not None else None
-        if tls is None:  # a proxy has ended it
-            return
-        environ["SSL_PROTOCOL"] = tls.version()
-        cipher = tls.cipher()
-        if cipher is not None:
-            environ["SSL_CIPHER"] = cipher[0]
-        certificate = tls.getpeercert(binary_form=True)
-        environ["SSL_CLIENT_VERIFY"] = "SUCCESS" if certificate else "NONE"
-        if certificate:
-            environ["SSL_CLIENT_CERT"] = ssl.DER_cert_to_PEM_cert(certificate)
-            known = tls.getpeercert() or {}
-            for key, field in (("SSL_CLIENT_S_DN", "subject"), ("SSL_CLIENT_I_DN", "issuer")):
-                environ[key] = _distinguished_name(known.get(field, ()))
-            environ["SSL_CLIENT_M_SERIAL"] = known.get("serialNumber", "")
+
+def _fields(request: HTTPServerRequest) -> Iterable[tuple[str, str]]:
+    """The fields of a request; without making its map of them, where nobody has needed that yet."""
+    head = request._head
+    if head is None:
+        return request.headers.get_all()
+    return [
+        (name, value.strip(" \t\r"))
+        for name, colon, value in [line.partition(":") for line in head.fields.split("\n")]
+        if colon
+    ]
 
 
-def _distinguished_name(name: Any) -> str:
-    return _latin1(",".join(f"{key}={value}" for part in name for key, value in part))
+@lru_cache(maxsize=256)
+def _server(host: str, protocol: str) -> tuple[str, str]:
+    """Name and port of the server, by what the client calls it."""
+    name, port = split_host_and_port(host)
+    return name, str(port or (443 if protocol == "https" else 80))
+
+
+def _socket(request: HTTPServerRequest) -> tuple[str, str]:
+    """Name and port of the server by its socket, for a client that does not say whom it asks."""
+    connection = request.connection
+    address = connection.get_extra_info("sockname") if connection is not None else None
+    if isinstance(address, tuple) and address:
+        return (f"[{address[0]}]" if ":" in address[0] else address[0]), str(address[1])
+    return _server("localhost", request.protocol)
+
+
+def _add_tls(environ: dict[str, Any], request: HTTPServerRequest) -> None:
+    """What is known of the connection's TLS, by the names that Apache's mod_ssl gave it."""
+    connection = request.connection
+    tls = connection.get_extra_info("ssl_object") if connection is not None else None
+    if tls is None:  # a proxy has ended it
+        return
+    environ["SSL_PROTOCOL"] = tls.version()
+    cipher = tls.cipher()
+    if cipher is not None:
+        environ["SSL_CIPHER"] = cipher[0]
+    certificate = tls.getpeercert(binary_form=True)
+    environ["SSL_CLIENT_VERIFY"] = "SUCCESS" if certificate else "NONE"
+    if certificate:
+        environ["SSL_CLIENT_CERT"] = ssl.DER_cert_to_PEM_cert(certificate)
+        known = tls.getpeercert() or {}
+        for key, field in (("SSL_CLIENT_S_DN", "subject"), ("SSL_CLIENT_I_DN", "issuer")):
+            environ[key] = _distinguished_name(known.get(field, ()))
+        environ["SSL_CLIENT_M_SERIAL"] = known.get("serialNumber", "")
+
+
+def _distinguished_name(name: Iterable[Iterable[tuple[str, str]]]) -> str:
+    """A name as RFC 4514 writes it: the last part first, and nothing in a value can look like another part."""
+    parts = [
+        "+".join(f"{_ATTRIBUTES.get(key, key)}={_escape(value)}" for key, value in part) for part in name
+    ]
+    return _latin1(",".join(reversed(parts)))
+
+
+def _escape(value: str) -> str:
+    """RFC 4514 section 2.4."""
+    escaped = "".join(f"\\{char}" if char in ',+"\\<>;=' else char for char in value).replace("\0", "\\00")
+    if escaped[:1] in ("#", " "):
+        escaped = "\\" + escaped
+    if escaped[-1:] == " " and len(value) > 1:
+        escaped = escaped[:-1] + "\\ "
+    return escaped
 
 
 def _latin1(text: str) -> str:

@@ -4,7 +4,7 @@ import io
 import os
 import stat
 from inspect import unwrap
-from typing import Any
+from typing import Any, BinaryIO
 
 __all__ = ["FileWrapper"]
 
@@ -40,19 +40,23 @@ class FileWrapper:
         seekable = getattr(self.filelike, "seekable", None)
         return bool(seekable()) if seekable is not None else hasattr(self, "seek")
 
-    def extent(self) -> tuple[int, int] | None:
-        """Where the rest of the file begins and how many bytes it has; None for what is no regular file."""
+    def part(self) -> tuple[BinaryIO, int, int] | None:
+        """The file again, to be closed by whoever asked, where its rest begins and how many bytes that has.
+
+        So the application may have its own one back before it is sent.  None for what is no regular file.
+        """
         if not _reads_its_bytes(self.filelike):
             return None
         try:
             descriptor = self.filelike.fileno()
             offset = self.filelike.tell()
             status = os.fstat(descriptor)
-        except (AttributeError, OSError, ValueError):  # no file of the system's
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            again = os.fdopen(os.dup(descriptor), "rb", buffering=0)
+        except (AttributeError, OSError, ValueError):  # no file of the system's, or a closed one
             return None
-        if not stat.S_ISREG(status.st_mode) or not isinstance(offset, int):
-            return None
-        return offset, max(0, status.st_size - offset)
+        return again, offset, max(0, status.st_size - offset)
 
 
 def _reads_its_bytes(filelike: Any) -> bool:

@@ -5,6 +5,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import IO, Any
 
 from webfw.httpserver import DONE, Exchange
@@ -15,8 +16,10 @@ __all__ = ["ClientDisconnected", "Outlet"]
 MEMORY = 256 * 1024
 #: Bytes written to the client before the loop gets its turn.
 BURST = 1024 * 1024
-#: Bytes read from the file at once.
+#: Bytes read from the file at once, and written to it: the loop waits for the lock that long, and no longer.
 PIECE = 64 * 1024
+#: Seconds after which a thread that waits for its client looks whether there still is a loop.
+LOOK_AROUND = 5.0
 
 
 class ClientDisconnected(ConnectionError):
@@ -27,9 +30,10 @@ class Outlet:
     """The way of one response's body from a thread to its client.
 
     :param exchange: where it goes; used on the loop only.
-    :param post: has the loop call something soon; from any thread.
+    :param post: has the loop call something soon, from any thread; something false says that there is no loop any more.
     :param ended: called on the loop when everything has been written, with None, or with why that failed.
-    :param ceiling: bytes that may wait for the client, in memory and file together; then `put` waits.
+    :param ceiling: bytes that may wait for the client, in memory and file together; then `put` waits, unless it is
+        called on the loop itself.
     """
 
     __slots__ = (
@@ -40,7 +44,9 @@ class Outlet:
         "_ended",
         "_exchange",
         "_file",
+        "_full",
         "_lock",
+        "_moved",
         "_post",
         "_read",
         "_size",
@@ -52,7 +58,7 @@ class Outlet:
     def __init__(
         self,
         exchange: Exchange,
-        post: Callable[[Callable[[], None]], None],
+        post: Callable[[Callable[[], None]], object],
         ended: Callable[[BaseException | None], None],
         ceiling: int,
     ) -> None:
@@ -60,7 +66,7 @@ class Outlet:
         self._post = post
         self._ended: Callable[[BaseException | None], None] | None = ended
         self._ceiling = ceiling
-        self._lock = threading.Condition()
+        self._lock = threading.Condition(threading.Lock())
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._file: IO[bytes] | None = None
@@ -70,47 +76,90 @@ class Outlet:
         self._woken = False
         #: Whether the client must take something first; only the loop asks.
         self._waiting = False
+        #: Whether the thread waits for the client, and whether it has put something since it was last asked.
+        self._full = self._moved = False
 
     # In the thread.
 
     def put(self, chunk: bytes) -> None:
         """Send a piece; waits where the client is far behind.
 
-        :raises ClientDisconnected: nobody takes it any more.
+        :raises ClientDisconnected: nobody takes it any more, be it for a disk that is full.
         """
+        self._moved = True
         with self._lock:
             if self._closed:
                 raise ClientDisconnected("the client has gone")
-            if self._file is not None or self._size + len(chunk) > MEMORY:
-                self._spill(chunk)
-            else:
+            spill = self._file is not None or self._size + len(chunk) > MEMORY
+            if not spill:
                 self._chunks.append(chunk)
                 self._size += len(chunk)
-            woken, self._woken = self._woken, True
-        if not woken:
-            self._post(self._pump)
-        if self._size + self._written - self._read > self._ceiling:
-            with self._lock:
-                self._lock.wait_for(
-                    lambda: self._closed or self._size + self._written - self._read <= self._ceiling
-                )
+        if spill:
+            self._spill(chunk)
+        else:
+            self._wake()
+        if self._is_over():
+            self._wait()
 
     def _spill(self, chunk: bytes) -> None:
+        """Write a piece to the file, bit by bit, so that the loop need not wait for the whole of it."""
+        view = memoryview(chunk)
+        try:
+            for begin in range(0, len(view), PIECE):
+                with self._lock:
+                    if self._closed:
+                        raise ClientDisconnected("the client has gone")
+                    self._write(view[begin : begin + PIECE])
+                self._wake()
+        except OSError as error:
+            if isinstance(error, ClientDisconnected):
+                raise
+            self._post(partial(self._end, error))
+            raise ClientDisconnected("the response cannot be kept") from error
+
+    def _write(self, piece: memoryview) -> None:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="webfw-response-")  # noqa: SIM115  # closed by close()
-        self._file.seek(self._written)
-        self._file.write(chunk)
-        self._written += len(chunk)
+            self._file = tempfile.TemporaryFile(prefix="webfw-response-", buffering=0)  # noqa: SIM115  # see close()
+        while piece:
+            self._file.seek(self._written)
+            count = self._file.write(piece)
+            self._written += count
+            piece = piece[count:]
+
+    def _wake(self) -> None:
+        with self._lock:
+            woken, self._woken = self._woken, True
+        if not woken and not self._post(self._pump):
+            self.close()
+
+    def _is_over(self) -> bool:
+        return self._size + self._written - self._read > self._ceiling
+
+    def _wait(self) -> None:
+        """Wait until the client has taken enough."""
+        if asyncio._get_running_loop() is not None:
+            return  # this is the loop, which has to write it
+        self._full = True
+        with self._lock:
+            while not self._lock.wait_for(lambda: self._closed or not self._is_over(), LOOK_AROUND):
+                if not self._post(self._pump):
+                    self._closed = True
+        self._full = False
+        if self._closed:
+            raise ClientDisconnected("the client has gone")
 
     def complete(self) -> None:
         """Nothing more will be put."""
         with self._lock:
             self._complete = True
-            woken, self._woken = self._woken, True
-        if not woken:
-            self._post(self._pump)
+        self._wake()
 
     # On the loop.
+
+    def has_moved(self) -> bool:
+        """Whether something has been put since this was last asked, or the thread waits for the client."""
+        moved, self._moved = self._moved, False
+        return moved or self._full
 
     def close(self) -> None:
         """Drop what waits: nobody will take it."""
@@ -145,7 +194,8 @@ class Outlet:
             else:
                 self._woken = False
                 return None, self._complete
-            self._lock.notify_all()
+            if not self._is_over():
+                self._lock.notify_all()
             return chunk, False
 
     def _pump(self) -> None:

@@ -1,12 +1,13 @@
 """One request in an application: called, iterated and closed as PEP 3333 says, in a thread or on the loop."""
 
 import asyncio
+import sys
 import threading
-from collections.abc import Iterable
-from contextvars import Context
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import Context, copy_context
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from webfw.httpserver import DONE, Exchange
 from webfw.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine, responses
@@ -14,7 +15,7 @@ from webfw.ioloop.start import start
 from webfw.iostream import StreamClosedError
 from webfw.log import app_log
 from webfw.wsgi.filewrapper import FileWrapper
-from webfw.wsgi.outlet import MEMORY, ClientDisconnected, Outlet
+from webfw.wsgi.outlet import BURST, MEMORY, ClientDisconnected, Outlet
 from webfw.wsgi.startresponse import ApplicationError, StartResponse
 from webfw.wsgi.threads import stack_of
 
@@ -24,18 +25,25 @@ if TYPE_CHECKING:
 
 __all__ = ["InlineRun", "Run", "ThreadRun"]
 
+#: What no application yields.
+_END: Any = object()
+
 
 class Run:
     """What both ways of running have in common.
 
     :ivar request: for the access log.
     :ivar status: what was answered, 0 before.
+    :ivar gone: nobody waits for the answer any more: the client has gone, or the time was up.
     """
 
     __slots__ = (
         "_body",
+        "_enough",
         "_left",
+        "_outlet",
         "_over",
+        "_shut",
         "container",
         "context",
         "environ",
@@ -45,6 +53,9 @@ class Run:
         "start",
         "status",
     )
+
+    #: Bytes of a list that are sent as one; more of them leave piece by piece.
+    joined = MEMORY
 
     def __init__(
         self,
@@ -60,63 +71,178 @@ class Run:
         self.context = context
         self.environ: dict[str, Any] = {}
         self.status = 0
-        #: Whether the client has gone.
         self.gone = False
         self._body = body
+        self._outlet: Outlet | None = None
+        #: Bytes that the announced length still has room for, and whether what comes beyond is dropped.
         self._left: int | None = None
-        self._over = False
+        self._enough = False
+        #: Whether the request is over for the client, and whether the client has closed its side.
+        self._over = self._shut = False
         self.start = StartResponse(self._write)
+
+    def execute(self) -> None:
+        """Run the application from beginning to end."""
+        raise NotImplementedError
+
+    # What the two ways do differently.
 
     def _write(self, data: bytes) -> None:
         """The PEP's ``write()``."""
         raise NotImplementedError
 
+    def _hand(self, call: Callable[..., None], *args: Any) -> None:
+        """Have the loop do something for the answer."""
+        raise NotImplementedError
+
+    def _open(self) -> None:
+        """Send the head of a response whose body comes in pieces."""
+        raise NotImplementedError
+
+    def _put(self, chunk: bytes) -> Any:
+        """Send a piece of the body behind that head."""
+        raise NotImplementedError
+
     # What the application gives.
+
+    def _take(self, result: Any) -> bool:
+        """Send a result that is there as a whole, a list or a file; False for one that must be iterated."""
+        begin = self.start
+        kind = type(result)
+        if begin.sent:
+            return False
+        if kind is list or kind is tuple:
+            size = size_of(result)
+            if size is None:
+                return False
+            self._check_started()
+            if size <= self.joined:
+                begin.sent = True
+                self._hand(self._send_whole, result[0] if len(result) == 1 else b"".join(result))
+                return True
+            self._announce(size)
+        elif kind is FileWrapper:
+            return self._take_file(result)
+        return False
+
+    def _take_file(self, wrapper: FileWrapper) -> bool:
+        part = wrapper.part()
+        if part is None:
+            return False
+        file, offset, size = part
+        try:
+            self._check_started()
+        except ApplicationError:
+            file.close()
+            raise
+        self.start.sent = True
+        self._announce(size)
+        if self._bodiless():
+            file.close()
+            self._hand(self._send_whole, b"")
+        else:
+            self._hand(self._send_file, file, offset, size)
+        return True
+
+    def _announce(self, size: int) -> None:
+        """Say how long the body is, where the application has not."""
+        if self.start.length is None and not self.start.bodiless:
+            self.start.headers["Content-Length"] = str(size)
+            self.start.length = size
+
+    def _bodiless(self) -> bool:
+        return self.start.bodiless or self.request.method == "HEAD"
 
     def _check_started(self) -> None:
         """The application must have called ``start_response`` before its first bytes."""
         if self.start.status is None:
             raise ApplicationError("the application did not call start_response")
 
-    def _fit(self, chunk: Any) -> bytes:
-        """A piece of the body as it may be sent: bytes, none where the status has no body, none over its length."""
+    def _emit(self, chunk: Any) -> Any:
+        """Send a piece of the body as the application gives it; an empty one sends not even the head."""
         if not isinstance(chunk, bytes):
             raise ApplicationError(f"the body must be bytes, not {type(chunk).__name__}")
-        if self.start.bodiless:
+        if self.gone:
+            raise ClientDisconnected("the client has gone")
+        if not chunk:
+            return DONE
+        begin = self.start
+        if not begin.sent:
+            self._check_started()
+            begin.sent = True
+            if self._bodiless():
+                self._enough = True
+                self._hand(self._send_whole, b"")
+                return DONE
+            self._left = begin.length
+            if self._is_all(chunk):
+                self._left = 0
+                self._hand(self._send_whole, chunk)
+                return DONE
+            self._open()
+        chunk = self._fit(chunk)
+        return self._put(chunk) if chunk else DONE
+
+    def _is_all(self, chunk: Any) -> bool:
+        """Whether a piece is all that the application has announced, and can be sent as one with its head."""
+        return type(chunk) is bytes and 0 < len(chunk) == self.start.length and len(chunk) <= self.joined
+
+    def _fit(self, chunk: bytes) -> bytes:
+        """As much of a piece as has room in the announced length."""
+        if self._enough:
             return b""
         if self._left is not None:
             if len(chunk) > self._left:
-                if self._left >= 0:
-                    app_log.error("%s: the body is longer than its Content-Length says", self._summary())
-                chunk = chunk[: max(0, self._left)]
-                self._left = -1 if not chunk else 0
-            else:
-                self._left -= len(chunk)
-        piece: bytes = chunk
-        return piece
+                self._enough = True
+                app_log.error("%s: the body is longer than its Content-Length says", self.summary())
+                chunk = chunk[: self._left]
+            self._left -= len(chunk)
+        return chunk
+
+    def _complete(self) -> None:
+        """The application has given everything."""
+        if not self.start.sent:
+            self._check_started()
+            self.start.sent = True
+            self._hand(self._send_whole, b"")
+        elif self._outlet is not None:
+            self._outlet.complete()
+
+    def _close(self, result: Any) -> None:
+        """Call the ``close`` of what the application has returned, if it has one; in its context."""
+        close = getattr(result, "close", None)
+        if close is None:
+            return
+        try:
+            close()
+        except BaseException as error:
+            # Border: the response is out, so nobody but the log can be told.
+            app_log.error("%s: uncaught exception in close()", self.summary(), exc_info=error)
 
     # On the loop: the answer.
 
     def _send_head(self) -> None:
         """Send the head of a response whose body comes in pieces."""
+        if self._over:
+            return
         begin = self.start
         assert begin.status is not None
-        self.status = begin.status
-        if begin.status == 204 and begin.length is not None:
-            del begin.headers["Content-Length"]
         self.exchange.write_headers(ResponseStartLine("", begin.status, self._reason()), begin.headers)
+        self.status = begin.status
 
     def _reason(self) -> str:
         return self.start.reason or responses.get(self.start.status or 0, "Unknown")
 
     def _send_whole(self, body: bytes) -> None:
         """Send a whole response in one write."""
+        if self._over:
+            return
         begin = self.start
-        assert begin.status is not None
-        self.status = begin.status
         headers = begin.headers
-        if begin.bodiless:
-            if begin.status == 204 and begin.length is not None:
+        status = begin.status
+        assert status is not None
+        if status == 204 or status == 304:
+            if status == 204 and begin.length is not None:
                 del headers["Content-Length"]
             body = b""
         elif begin.length is None:
@@ -126,9 +252,10 @@ class Run:
             if len(body) < begin.length:
                 self._send_short(body)
                 return
-            app_log.error("%s: the body is longer than its Content-Length says", self._summary())
+            app_log.error("%s: the body is longer than its Content-Length says", self.summary())
             body = body[: begin.length]
-        self.exchange.respond(begin.status, self._reason(), headers, body)
+        self.exchange.respond(status, begin.reason or responses.get(status, "Unknown"), headers, body)
+        self.status = status
         self._end()
 
     def _send_short(self, body: bytes) -> None:
@@ -139,7 +266,9 @@ class Run:
         self._finished(None)
 
     def _finished(self, error: BaseException | None) -> None:
-        """Everything has been written."""
+        """Everything has been written, or that has failed."""
+        if self._over:
+            return
         if error is None:
             try:
                 self.exchange.finish()
@@ -147,78 +276,72 @@ class Run:
                 # Border: a body shorter than its Content-Length, among others; the connection has been cut.
                 error = cause
         if error is not None:
-            app_log.error("%s: the response was cut: %s", self._summary(), error)
+            app_log.error("%s: the response was cut: %s", self.summary(), error)
             self.exchange.abort_response()
         self._end()
 
-    def _send_file(self, wrapper: FileWrapper, extent: tuple[int, int]) -> None:
-        """Send the rest of a file, by the kernel where it can."""
-        begin = self.start
-        offset, size = extent
-        if begin.length is None:
-            if not begin.bodiless:
-                begin.headers["Content-Length"] = str(size)
-        else:
-            size = min(size, begin.length)
-        self._send_head()
-        if begin.bodiless:
-            self._finished(None)
-            self.close_result(wrapper)
-            return
-        # In a copy: the application's thread may not have left the context yet.
-        task = start(asyncio.get_running_loop(), self._sending(wrapper, offset, size), self.context.copy())
-        self.container.keep(task)
+    def _send_file(self, file: BinaryIO, offset: int, size: int) -> None:
+        """Send a part of a file that is ours to close, by the kernel where it can."""
+        sending = self._sending(file, offset, size)
+        self.container.keep(start(asyncio.get_running_loop(), sending, copy_context()))
 
-    async def _sending(self, wrapper: FileWrapper, offset: int, size: int) -> None:
-        error: BaseException | None = None
-        try:
-            await self.exchange.sendfile(wrapper.filelike, offset, size)
-        except StreamClosedError:
-            self.client_gone()
-        except Exception as cause:
-            # Border: a file that cannot be read ends this response and nothing else.
-            error = cause
-        finally:
-            self.close_result(wrapper)
-        if not self.gone:
+    async def _sending(self, file: BinaryIO, offset: int, size: int) -> None:
+        with file:
+            if self._over:
+                return
+            error: BaseException | None = None
+            try:
+                self._send_head()
+                length = self.start.length
+                assert length is not None
+                await self.exchange.sendfile(file, offset, min(size, length))
+            except StreamClosedError:
+                self.gone = True
+                self._end()
+            except asyncio.CancelledError:
+                self._end()
+                raise
+            except Exception as cause:
+                # Border: a file that cannot be read ends this response and nothing else.
+                error = cause
             self._finished(error)
 
     def fail(self, error: BaseException) -> None:
         """The application has raised, or broken a rule: 500, or a cut connection where the head is out."""
-        if self._over:
-            return
-        app_log.error(
-            "%s: uncaught exception in the application",
-            self._summary(),
-            exc_info=(type(error), error, error.__traceback__),
-        )
-        self._refuse(500)
+        app_log.error("%s: uncaught exception in the application", self.summary(), exc_info=error)
+        self.refuse(500)
 
-    def _refuse(self, status: int, **fields: str) -> None:
-        """Answer with an error of ours, unless the application's answer has begun."""
+    def refuse(self, status: int, retry_after: int | None = None) -> None:
+        """Answer with an error of ours; where the application's answer has begun, cut the connection.
+
+        :param retry_after: seconds, for the client.
+        """
         if self._over:
             return
         if self.status:
             self.exchange.abort_response()
         else:
-            self.status = status
             reason = responses.get(status, "Unknown")
             body = f"{status} {reason}\n".encode()
             headers = HTTPHeaders(
                 {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body))}
             )
-            for name, value in fields.items():
-                headers[name.replace("_", "-")] = value
+            if retry_after is not None:
+                headers["Retry-After"] = str(retry_after)
             self.exchange.respond(status, reason, headers, body)
+            self.status = status
         self._end()
 
     def client_gone(self) -> None:
-        """The client has gone; called on the loop."""
+        """The client has gone, or has closed its side; called on the loop."""
+        self._shut = True
+        wire: Any = getattr(self.exchange, "stream", None)
+        if wire is not None and not wire.closing:
+            # Only half of the connection is closed: it may have nothing more to ask, and wait for its answer.
+            self.exchange.set_close_callback(self.client_gone)
+            return
         self.gone = True
-        if not self._over:
-            # It may have closed its side only: nobody else would end the connection.
-            self.exchange.abort_response()
-            self._end()
+        self._end()
 
     def _end(self) -> None:
         """The request is over for the client; the application may still run."""
@@ -226,6 +349,8 @@ class Run:
             return
         self._over = True
         self.exchange.set_close_callback(None)
+        if self._outlet is not None:
+            self._outlet.close()
         self.container.ended(self)
 
     def release(self) -> None:
@@ -233,18 +358,11 @@ class Run:
         body, self._body = self._body, None
         if body is not None:
             body.close()
+        # Both refer back to this object.
         self.environ = {}
+        self.start.write = _too_late
 
-    def close_result(self, result: Any) -> None:
-        """Call the ``close`` of what the application has returned, if it has one."""
-        close = getattr(result, "close", None)
-        if close is None:
-            return
-        try:
-            self.context.copy().run(close)
-        except BaseException as error:
-            # Border: the response is out, so nobody but the log can be told.
-            app_log.error("%s: uncaught exception in close()", self._summary(), exc_info=error)
+    # What the application may ask.
 
     def early_hints(self, headers: Iterable[tuple[str, str]]) -> None:
         """``wsgi.early_hints`` of the environ: send 103 Early Hints (RFC 8297) before the response.
@@ -254,48 +372,57 @@ class Run:
         if self.start.sent:
             raise ApplicationError("early hints come before the response")
         hints = HTTPHeaders()
-        for name, value in headers:
+        for field in headers:
             try:
+                name, value = field
                 hints.add(name, value)
             except Exception as error:
                 # Border: whatever stands in an application's list becomes one error that says so.
-                raise ApplicationError(f"no header: {name!r}: {error}") from None
-        self._hint(hints)
+                raise ApplicationError(f"no header: {field!r}"[:200] + f" ({error})") from None
+        self._hand(self._hint, hints)
 
     def _hint(self, hints: HTTPHeaders) -> None:
         if not self._over:
             self.exchange.send_informational(103, hints)
 
     def client_disconnected(self) -> bool:
-        """``webfw.client_disconnected`` of the environ: whether the client has gone."""
-        return self.gone
+        """``webfw.client_disconnected`` of the environ: whether the client has closed the connection, or its side.
 
-    def _summary(self) -> str:
+        The response is sent as long as that is possible: a client may close its side when it has nothing more to ask.
+        """
+        return self.gone or self._shut
+
+    def summary(self) -> str:
+        """The request, for a log."""
         return f"{self.request.method} {self.request.uri} ({self.request.remote_ip})"
 
 
-def whole(result: Any) -> bytes | None:
-    """The body of a result that is there already; None for one that must be iterated."""
-    kind = type(result)
-    if kind is list or kind is tuple:
-        if len(result) == 1:
-            return result[0] if type(result[0]) is bytes else None
-        for chunk in result:
-            if type(chunk) is not bytes:
-                return None
-        return b"".join(result)
-    return None
+def _too_late(data: bytes) -> None:
+    raise ApplicationError("write() was called when the request was over")
 
 
-def check_result(result: Any) -> None:
-    """Refuse what no application may return.
+def size_of(result: list[Any] | tuple[Any, ...]) -> int | None:
+    """Bytes of a result that is there already; None when it has anything but bytes."""
+    size = 0
+    for chunk in result:
+        if type(chunk) is not bytes:
+            return None
+        size += len(chunk)
+    return size
 
-    :raises ApplicationError: None, a str, or something that cannot be iterated.
+
+def iterate(result: Any) -> Iterator[Any]:
+    """The iterator of what an application has returned.
+
+    :raises ApplicationError: None, text, bytes, or something else that cannot be iterated.
     """
-    if isinstance(result, str) or not isinstance(result, Iterable):
-        raise ApplicationError(
-            f"the application must return an iterable of bytes, not {type(result).__name__}"
-        )
+    if not isinstance(result, (str, bytes)):
+        try:
+            return iter(result)
+        except TypeError:
+            if hasattr(type(result), "__iter__"):  # of its own making
+                raise
+    raise ApplicationError(f"the application must return an iterable of bytes, not {type(result).__name__}")
 
 
 class InlineRun(Run):
@@ -303,88 +430,109 @@ class InlineRun(Run):
 
     __slots__ = ()
 
+    joined = sys.maxsize  # it is in memory anyway, and no thread waits
+
     def execute(self) -> None:
         """Call the application, and answer as far as that goes at once."""
+        rest = self.context.run(self._begin)
+        if rest is not None:
+            self.container.keep(start(asyncio.get_running_loop(), self._stream(*rest), self.context))
+
+    def _begin(self) -> tuple[Any, Iterator[Any], Any] | None:
+        """In the application's context: what is to be iterated when it is not all there at once."""
+        result: Any = None
         try:
-            result = self.context.run(self.container.wsgi_application, self.environ, self.start)
-            check_result(result)
+            result = self.container.wsgi_application(self.environ, self.start)
+            if not self._take(result):
+                iterator = iterate(result)
+                chunk = next(iterator, _END)
+                if self._is_all(chunk):
+                    self._emit(chunk)
+                    chunk = next(iterator, _END)
+                if chunk is not _END:
+                    return result, iterator, chunk
+                self._complete()
         except BaseException as error:
             # Border: whatever an application raises becomes a response.
-            self.fail(error)
-            self.release()
-            return
-        body = whole(result)
-        if body is not None and not self.start.sent:
-            self._answer(body, result)
-            return
-        if type(result) is FileWrapper and not self.start.sent:
-            extent = result.extent()
-            if extent is not None and self.start.status is not None:
-                self._send_file(result, extent)
-                self.release()
-                return
-        task = start(asyncio.get_running_loop(), self._stream(result), self.context)
-        self.container.keep(task)
-
-    def _answer(self, body: bytes, result: Any) -> None:
-        try:
-            self._check_started()
-            self._send_whole(body)
-        except Exception as error:
-            # Border: what an application gives may not be sendable.
-            self.fail(error)
+            self._failed(result, error)
+            return None
         if type(result) is not list:
-            self.close_result(result)
+            self._close(result)
         self.release()
+        return None
 
-    async def _stream(self, result: Iterable[bytes]) -> None:
+    def _failed(self, result: Any, error: BaseException) -> None:
+        if not isinstance(error, ClientDisconnected):
+            self.fail(error)
+        self._close(result)
+        self.release()
+        if isinstance(error, KeyboardInterrupt):
+            raise error  # it is the program that is to be stopped
+
+    async def _stream(self, result: Any, iterator: Iterator[Any], chunk: Any) -> None:
         try:
-            for chunk in result:
-                if self.gone:
-                    return
-                sent = self._emit(chunk) if chunk or not self.start.sent else DONE
+            burst = BURST
+            while True:
+                sent = self._emit(chunk)
+                burst -= len(chunk)
                 if sent is not DONE:
                     await sent
-            if not self.start.sent:
-                self._check_started()
-                self._begin()
-            if not self.gone:
-                self._finished(None)
+                elif not chunk or burst < 0:  # an empty piece says: not yet
+                    burst = BURST
+                    await asyncio.sleep(0)
+                if self._enough:
+                    break
+                try:
+                    chunk = next(iterator)
+                except StopIteration:
+                    break
+            self._complete()
+        except asyncio.CancelledError:
+            self.exchange.abort_response()
+            self._end()
+            self._failed(result, ClientDisconnected("the loop is being closed"))
+            raise
         except StreamClosedError:
-            self.client_gone()
+            self.gone = True
+            self._end()
+            self._failed(result, ClientDisconnected("the client has gone"))
         except BaseException as error:
             # Border: whatever an application raises becomes a response, or a cut connection.
-            self.fail(error)
-        finally:
-            self.close_result(result)
+            self._failed(result, error)
+        else:
+            self._close(result)
             self.release()
 
-    def _begin(self) -> None:
-        self._check_started()
-        self.start.sent = True
-        self._left = self.start.length
+    def _complete(self) -> None:
+        opened = self._outlet is None and self.status != 0
+        super()._complete()
+        if opened:
+            self._finished(None)
+
+    def _hand(self, call: Callable[..., None], *args: Any) -> None:
+        call(*args)
+
+    def _open(self) -> None:
         self._send_head()
 
-    def _emit(self, chunk: Any) -> Any:
-        if not isinstance(chunk, bytes):
-            self._fit(chunk)
-        if not chunk:
-            return DONE
-        if not self.start.sent:
-            self._begin()
-        chunk = self._fit(chunk)
-        return self.exchange.write(chunk) if chunk else DONE
+    def _put(self, chunk: bytes) -> Any:
+        if self._outlet is None:
+            return self.exchange.write(chunk)
+        self._outlet.put(chunk)
+        return DONE
 
     def _write(self, data: bytes) -> None:
-        if self.gone:
-            raise ClientDisconnected("the client has gone")
+        # It cannot wait for the client, so that what the client has not taken goes to a file.
+        if self._outlet is None and not self._over:
+            post = asyncio.get_running_loop().call_soon
+            self._outlet = Outlet(self.exchange, post, self._finished, sys.maxsize)
         self._emit(data)
 
 
 class ThreadRun(Run):
     """A request run in a thread, which is free again when the response is in the outlet."""
 
-    __slots__ = ("_outlet", "deadline", "thread")
+    __slots__ = ("deadline", "post", "thread", "watched")
 
     def __init__(
         self,
@@ -395,10 +543,11 @@ class ThreadRun(Run):
         body: "BodyCollector | None",
     ) -> None:
         super().__init__(container, exchange, request, context, body)
-        self._outlet: Outlet | None = None
+        self.post = container.mailbox.post
         self.thread: threading.Thread | None = None
-        #: For the sweep, in the loop's time.
+        #: For the sweep, in the loop's time, and what ends that.
         self.deadline = inf
+        self.watched: Callable[[ThreadRun], None] | None = None
 
     # In the thread.
 
@@ -406,114 +555,70 @@ class ThreadRun(Run):
         """Run the application from beginning to end."""
         if not self.gone:
             self.context.run(self._execute)
-        self.container.mailbox.post(self.release)
+        self.release()
+        if self.watched is not None:
+            self.post(partial(self.watched, self))
 
     def _execute(self) -> None:
-        post = self.container.mailbox.post
         result: Any = None
-        kept = False
         try:
             result = self.container.wsgi_application(self.environ, self.start)
-            check_result(result)
-            body = whole(result)
-            if body is not None and len(body) <= MEMORY and not self.start.sent:
-                self._check_started()
-                post(partial(self._send_whole_safely, body))
-                return
-            if type(result) is FileWrapper and not self.start.sent and self.start.status is not None:
-                extent = result.extent()
-                if extent is not None:
-                    kept = True
-                    post(partial(self._send_file, result, extent))
-                    return
-            if body is not None and not self.start.sent and self.start.length is None:
-                self._check_started()
-                if not self.start.bodiless:
-                    self.start.headers["Content-Length"] = str(len(body))
-                    self.start.length = len(body)
-            for chunk in result:
-                if chunk or not isinstance(chunk, bytes):
-                    self._write(chunk)
-                if self.gone:
-                    break
-            if not self.start.sent:
-                self._begin()
-            assert self._outlet is not None
-            self._outlet.complete()
+            if not self._take(result):
+                for chunk in iterate(result):
+                    self._emit(chunk)
+                    if self._enough:
+                        break
+                self._complete()
         except ClientDisconnected:
             pass
         except BaseException as error:
             # Border: whatever an application raises becomes a response, or a cut connection.
-            post(partial(self.fail, error))
-        finally:
-            if not kept:
-                self.close_result(result)
+            self.post(partial(self.fail, error))
+        if type(result) is not list:
+            self._close(result)
 
-    def _begin(self) -> None:
-        self._check_started()
-        self.start.sent = True
-        self._left = self.start.length
-        self._outlet = Outlet(
-            self.exchange, self.container.mailbox.post, self._finished, self.container.max_response_backlog
-        )
-        self.container.mailbox.post(self._send_head_safely)
+    def _hand(self, call: Callable[..., None], *args: Any) -> None:
+        self.post(partial(self._safely, call, *args))
+
+    def _open(self) -> None:
+        self._outlet = Outlet(self.exchange, self.post, self._finished, self.container.max_response_backlog)
+        if self._over:  # in between: nobody else would close it
+            self._outlet.close()
+        self._hand(self._send_head)
+
+    def _put(self, chunk: bytes) -> Any:
+        assert self._outlet is not None
+        self._outlet.put(chunk)
 
     def _write(self, data: bytes) -> None:
-        if self.gone:
-            raise ClientDisconnected("the client has gone")
-        if not isinstance(data, bytes):
-            self._fit(data)
-        if not data:
-            return
-        if not self.start.sent:
-            self._begin()
-        data = self._fit(data)
-        if data:
-            assert self._outlet is not None
-            self._outlet.put(data)
-
-    def _hint(self, hints: HTTPHeaders) -> None:
-        self.container.mailbox.post(partial(super()._hint, hints))
+        self._emit(data)
 
     # On the loop.
 
-    def _send_whole_safely(self, body: bytes) -> None:
-        if self._over:
-            return
+    def _safely(self, call: Callable[..., None], *args: Any) -> None:
         try:
-            self._send_whole(body)
+            call(*args)
         except Exception as error:
             # Border: what an application gives may not be sendable.
             self.fail(error)
-
-    def _send_head_safely(self) -> None:
-        if self._over:
-            return
-        try:
-            self._send_head()
-        except Exception as error:
-            # Border: what an application gives may not be sendable.
-            self.fail(error)
-
-    def _send_file(self, wrapper: FileWrapper, extent: tuple[int, int]) -> None:
-        if self._over:
-            self.close_result(wrapper)
-            return
-        super()._send_file(wrapper, extent)
-
-    def _end(self) -> None:
-        if not self._over:
-            super()._end()
-            if self._outlet is not None:
-                self._outlet.close()
 
     def deadline_passed(self, now: float) -> None:
         """The application has taken too long: 504, and another thread in place of the one that is stuck in it."""
+        outlet = self._outlet
+        if outlet is not None and outlet.has_moved():
+            assert self.container.request_timeout is not None
+            self.deadline = now + self.container.request_timeout
+            return
         self.deadline = inf
+        if self.watched is not None:
+            self.watched(self)
         thread = self.thread
-        where = f"; it was here:\n{stack_of(thread)}" if thread is not None else ", before a thread was free"
-        app_log.error("%s: not answered in time%s", self._summary(), where)
-        self.gone = True
         if thread is not None:
+            app_log.error(
+                "%s: the application takes too long; it is here:\n%s", self.summary(), stack_of(thread)
+            )
             self.container.replace(thread)
-        self._refuse(504)
+        elif not self._over:
+            app_log.error("%s: no thread was free in time", self.summary())
+        self.gone = True
+        self.refuse(504)

@@ -15,16 +15,28 @@ _STATUS = re.compile(r"([2-9][0-9][0-9])(?: ([\t -~\x80-\xff]*+))?")
 #: Fields that are about the connection, and not an application's (RFC 9110 section 7.6.1, PEP 3333).
 _HOP_BY_HOP = frozenset(
     {
-        "Connection",
-        "Keep-Alive",
-        "Proxy-Authenticate",
-        "Proxy-Authorization",
-        "Te",
-        "Trailer",
-        "Transfer-Encoding",
-        "Upgrade",
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
     }
 )
+
+#: Names that need a closer look; any other has its value passed on as it is.
+_WATCHED = _HOP_BY_HOP | {"content-length", "date", "server"}
+
+#: Spellings of names met so far, with the name in lower case where it is watched, else an empty string.
+_names: dict[str, str] = {}
+_MAX_NAMES = 1024
+
+#: Digits of a Content-Length; more than any disk has bytes.
+_MAX_DIGITS = 18
 
 _SERVER = f"webfw/{__version__}"
 _date = ""
@@ -43,17 +55,19 @@ class StartResponse:
     :param write: what the application gets to write with, as the PEP's ``write()``.
 
     :ivar status: None before the application has called it.
+    :ivar headers: there from then on.
+    :ivar length: the Content-Length of the application's own; None without one.
     :ivar sent: whether the headers are out, and can be changed no more.
     """
 
     __slots__ = ("headers", "length", "reason", "sent", "status", "write")
 
+    headers: HTTPHeaders
+    reason: str
+
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self.write = write
         self.status: int | None = None
-        self.reason = ""
-        self.headers = HTTPHeaders()
-        #: The Content-Length of the application's own; None without one.
         self.length: int | None = None
         self.sent = False
 
@@ -72,49 +86,78 @@ class StartResponse:
                 exc_info = None  # no cycle through the frame
         elif self.status is not None:
             raise ApplicationError("start_response was called twice without exc_info")
-        if type(status) is not str:
+        if not isinstance(status, str):
             raise ApplicationError(f"the status must be a str, not {type(status).__name__}")
         match = _STATUS.fullmatch(status)
         if match is None:
             raise ApplicationError(f"no status line: {status[:100]!r}")
         if not isinstance(response_headers, list):
             raise ApplicationError(f"the headers must be a list, not {type(response_headers).__name__}")
-        headers = HTTPHeaders()
-        for field in response_headers:
-            try:
-                name, value = field
-                if type(name) is not str or type(value) is not str:
-                    raise TypeError(f"names and values must be str: {field!r}"[:200])
-                headers.add(name, value)
-            except Exception as error:
-                # Border: whatever stands in an application's list becomes one error that says so.
-                raise ApplicationError(f"no header: {field!r}"[:200] + f" ({error})") from None
-        self._check(headers)
-        self.headers = headers
-        self.status, self.reason = int(match[1]), match[2] or ""
+        self.headers, self.length = _checked(response_headers)
+        self.reason = (match[2] or "").strip(" \t")
+        self.status = int(match[1])
         return self.write
-
-    def _check(self, headers: HTTPHeaders) -> None:
-        """Refuse what is not the application's to say, and find its length."""
-        if not _HOP_BY_HOP.isdisjoint(headers):
-            names = ", ".join(sorted(_HOP_BY_HOP.intersection(headers)))
-            raise ApplicationError(f"a header that belongs to the connection: {names}")
-        length = headers.get("Content-Length")
-        if length is None:
-            self.length = None
-        elif length.isascii() and length.isdigit():
-            self.length = int(length)
-        else:
-            raise ApplicationError(f"Content-Length is no number: {length[:40]!r}")
-        if "Date" not in headers:
-            headers["Date"] = _now()
-        if "Server" not in headers:
-            headers["Server"] = _SERVER
 
     @property
     def bodiless(self) -> bool:
         """Whether the status has no body (RFC 9110 sections 15.3.5 and 15.4.5)."""
         return self.status in (204, 304)
+
+
+def _checked(response_headers: list[tuple[str, str]]) -> tuple[HTTPHeaders, int | None]:
+    """The fields to send, and the length they announce."""
+    headers = HTTPHeaders()
+    length: int | None = None
+    date = server = True
+    for field in response_headers:
+        try:
+            if type(field) is not tuple and not isinstance(field, (tuple, list)):
+                raise TypeError("it must be a tuple")
+            name, value = field
+            watched = _names.get(name)
+            if watched is None:
+                watched = _watch(name)
+            if not isinstance(value, str):
+                raise TypeError("names and values must be str")
+            headers.add(name, value if value.isalnum() else value.strip(" \t"))
+        except Exception as error:
+            # Border: whatever stands in an application's list becomes one error that says so.
+            raise ApplicationError(f"no header: {field!r}"[:200] + f" ({error})") from None
+        if not watched:
+            continue
+        if watched == "content-length":
+            if length is not None:
+                raise ApplicationError("more than one Content-Length")
+            length = _length(value)
+        elif watched == "date":
+            date = False
+        elif watched == "server":
+            server = False
+        else:
+            raise ApplicationError(f"a header that belongs to the connection: {name}")
+    if date:
+        headers["Date"] = _now()
+    if server:
+        headers["Server"] = _SERVER
+    return headers, length
+
+
+def _watch(name: str) -> str:
+    """What `_names` shall say of a name, which is checked for its characters where it is added to the fields."""
+    if not isinstance(name, str):
+        raise TypeError("names and values must be str")
+    lower = name.lower()
+    watched = lower if lower in _WATCHED else ""
+    if len(_names) < _MAX_NAMES:
+        _names[name] = watched
+    return watched
+
+
+def _length(value: str) -> int:
+    digits = value.strip(" \t")
+    if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS:
+        return int(digits)
+    raise ApplicationError(f"Content-Length is no number: {value[:40]!r}")
 
 
 def _now() -> str:

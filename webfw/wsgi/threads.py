@@ -34,8 +34,8 @@ class Mailbox:
         self._calls: deque[Callable[[], None]] = deque()
         self._woken = False
 
-    def post(self, call: Callable[[], None]) -> None:
-        """Have the loop call this soon."""
+    def post(self, call: Callable[[], None]) -> bool:
+        """Have the loop call this soon; False when it is closed, and nobody is there to be answered."""
         # Without a lock: who finds the loop woken has put its call in before the loop looks.
         self._calls.append(call)
         if not self._woken:
@@ -43,12 +43,15 @@ class Mailbox:
             try:
                 self._loop.call_soon_threadsafe(self._open)
             except RuntimeError:
-                pass  # the loop is closed: nobody is there to be answered
+                self._woken = False
+                self._calls.clear()
+                return False
+        return True
 
     def _open(self) -> None:
         self._woken = False
         calls = self._calls
-        while calls:
+        for _ in range(len(calls)):  # what comes meanwhile has its turn after what else the loop has to do
             call = calls.popleft()
             try:
                 call()
