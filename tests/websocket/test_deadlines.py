@@ -99,3 +99,11 @@ async def test_one_shared_message_that_is_not_taken(peer: Any, expect_log: Any) 
         await client.pass_time(11)
         await client.pass_time(23)
     assert client.wire.aborted
+
+
+async def test_a_dead_client_is_not_waited_for(peer: Any) -> None:
+    client = peer(Recorder, websocket_ping_interval=10, websocket_ping_timeout=5)
+    await client.open()
+    await client.pass_time(10.1)
+    await client.pass_time(6)
+    assert client.wire.closing

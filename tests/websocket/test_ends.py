@@ -183,19 +183,29 @@ async def test_an_end_that_raises_is_an_end(peer: Any, expect_log: Any, callback
         assert seen[-1][0] == "close"
 
 
-async def test_nothing_is_handed_on_after_a_callback_has_failed(peer: Any, expect_log: Any) -> None:
-    class Fails(Recorder):
-        def on_message(self, message: Any) -> None:
-            super().on_message(message)
-            raise RuntimeError("on purpose")
+@pytest.mark.parametrize("callback", ["on_message", "on_ping", "on_pong"])
+@pytest.mark.parametrize("kind", ["plain", "async"])
+async def test_nothing_is_handed_on_after_a_callback_has_failed(
+    peer: Any, expect_log: Any, callback: str, kind: str
+) -> None:
+    def plain(self: Any, *args: Any) -> None:
+        self.seen.append("fails")
+        raise RuntimeError("on purpose")
 
-    client = peer(Fails)
+    async def later(self: Any, *args: Any) -> None:
+        await asyncio.sleep(0)
+        plain(self)
+
+    client = peer(type("Fails", (Recorder,), {callback: plain if kind == "plain" else later}))
     await client.open()
+    seen = client.handler.seen
+    first = {"on_message": 1, "on_ping": 9, "on_pong": 10}[callback]
     with expect_log("webfw.application", "Uncaught exception", count=1):
-        assert await client.send("a", "b", "c") == [Close(1011, "")]
-        await client.raw(encode_frame(1, b"d", mask=True) + encode_frame(10, b"e", mask=True))
+        frames = [encode_frame(opcode, b"x", mask=True) for opcode in (first, 1, 9, 10, first)]
+        assert (await client.raw(b"".join(frames)))[-1] == Close(1011, "")
+        await client.raw(b"".join(frames))
     client.wire.lose()
-    assert Fails.seen == ["open", "a", ("close", None, None)]
+    assert seen == ["open", "fails", ("close", None, None)]
 
 
 async def test_an_error_after_the_end_is_logged(peer: Any, expect_log: Any) -> None:

@@ -107,18 +107,6 @@ async def test_check_origin_decides_on_other_origins(peer: Any) -> None:
     assert asked == ["https://anybody.example"]
 
 
-async def test_check_origin_may_refuse_the_same_origin(peer: Any) -> None:
-    """As in Tornado: who overrides it may want less than the default, too."""
-
-    class Strict(Echo):
-        def check_origin(self, origin: str) -> bool:
-            return origin.startswith("https:")
-
-    client = peer(Strict)
-    await client.open(Origin="http://127.0.0.1:8000")
-    assert client.answer.status == 403
-
-
 @pytest.mark.parametrize(("offered", "chosen"), [("a, b, c", "b"), ("c", None), (None, None)])
 async def test_subprotocols(peer: Any, offered: str | None, chosen: str | None) -> None:
     asked: list[list[str]] = []

@@ -187,6 +187,8 @@ class WebSocketConnection(Deadlines, OlderNames):
                         return
                 elif self._control(event):
                     return
+                elif self._deaf:
+                    endpoint = None
                 burst -= 1
                 if not burst:
                     self._keep()

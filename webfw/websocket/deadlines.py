@@ -44,6 +44,7 @@ class Deadlines:
         settings: ConnectionSettings
         wire: Wire
 
+        def _end(self) -> None: ...
         def _name(self) -> str: ...
         def abort(self) -> None: ...
         def close(self, code: int | None = None, reason: str | bytes | None = None) -> None: ...
@@ -92,6 +93,7 @@ class Deadlines:
             if not self._heard:
                 gen_log.info("%s: closed, since it does not answer a ping", self._name())
                 self.close(CloseCode.INTERNAL_ERROR, "ping timed out")
+                self._end()  # there is nobody to wait for
         if now >= self._ping_at:
             self._ping_at = now + self.settings.ping_interval
             if self.wire.write_paused:

@@ -81,7 +81,7 @@ class WebSocketHandler(Live, RequestHandler):
     ``websocket_max_message_size``, ``websocket_max_queue_size``, ``websocket_queue_policy``,
     ``websocket_close_timeout`` and ``websocket_write_timeout``; `ConnectionSettings` tells what they mean.
 
-    :ivar ws_connection: the connection; None before it is open and after it is closed.
+    :ivar ws_connection: the connection; None before it is open, and from `close` or the end on.
     :ivar close_code: the code in the client's Close; None before, and where there was none.
     :ivar close_reason: the reason in it, None for none.
     """
@@ -108,7 +108,7 @@ class WebSocketHandler(Live, RequestHandler):
         try:
             key = check_request(request.method or "", request.version, request.headers)
             origin = request.headers.get("Origin")
-            if origin is not None and not self.check_origin(origin):
+            if origin is not None and not (self._is_same_origin(origin) or self.check_origin(origin)):
                 raise HandshakeError("Cross origin websockets not allowed", 403)
             if self.application.draining:
                 raise HandshakeError("the server is going away", 503, [("Retry-After", "1")])
@@ -137,22 +137,22 @@ class WebSocketHandler(Live, RequestHandler):
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(str(error))
 
+    def _is_same_origin(self, origin: str) -> bool:
+        """Whether the request is known to come from a page of this host."""
+        request = self.request
+        return request.headers.get("Sec-Fetch-Site") == "same-origin" or is_origin_of(origin, request.host)
+
     def check_origin(self, origin: str) -> bool:
         """Decide whether pages of another origin may open this WebSocket; override it to decide.
 
         Browsers let any page open a WebSocket to any server, with its cookies, and say where the page is from
-        (RFC 6455 section 10.2).  This is called for every request that says so; one that does not is no browser's.
+        (RFC 6455 section 10.2).  This is called for requests from pages that are not known to be of the same origin; a
+        request that names no origin is no browser's.
 
         :param origin: such as ``https://example.com``.
-        :return: by default, whether it is the origin of this server, or one of the ``trusted_origins`` setting
-            (`check_trusted_origin`).
+        :return: by default, whether the ``trusted_origins`` setting has it (`check_trusted_origin`).
         """
-        headers = self.request.headers
-        return (
-            headers.get("Sec-Fetch-Site") == "same-origin"
-            or is_origin_of(origin, self.request.host)
-            or self.check_trusted_origin(origin)
-        )
+        return self.check_trusted_origin(origin)
 
     def _connection_settings(self) -> ConnectionSettings:
         """The limits and deadlines of this connection, by the application's settings."""
@@ -328,6 +328,7 @@ class WebSocketHandler(Live, RequestHandler):
         """
         if self.ws_connection is not None:
             self.ws_connection.close(code, reason)
+            self.ws_connection = None
 
     def set_nodelay(self, value: bool) -> None:
         """Send small messages at once (True, the default), or have the system gather them (False)."""
