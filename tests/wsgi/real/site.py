@@ -77,7 +77,10 @@ class Site:
         #: Connections that were busy though every visitor had gone.
         self.left = await server.drain(5)
         if isinstance(self.application, WSGIContainer):
+            pool = self.application._pool
             self.application.close()
+            if pool is not None:  # a response may be complete before its application is done
+                pool.join(10)
 
     def stop(self) -> None:
         if self._thread.is_alive():
