@@ -251,7 +251,7 @@ def plain(value):
 
 async def outcome(function):
     try:
-        async with asyncio.timeout(3 * PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             value = function()
             if inspect.isawaitable(value):
                 value = await value
