@@ -101,7 +101,8 @@ class Files:
     def on_get(self, request: Any, response: Any) -> None:
         response.set_stream(self.path.open("rb"), self.path.stat().st_size)
 
-    on_head = on_get
+    def on_head(self, request: Any, response: Any) -> None:
+        response.content_length = self.path.stat().st_size
 
 
 class Streams:
