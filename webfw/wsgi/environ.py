@@ -137,11 +137,11 @@ class EnvironMaker:
 
     def _key(self, name: str) -> str:
         """The key of a field that has not been met before, in this spelling."""
-        if "_" in name and not self._underscores:
+        upper = name.upper().replace("-", "_")
+        if "_" in name and (not self._underscores or upper in _SPECIAL):
             key = ""
         else:
-            upper = name.upper().replace("-", "_")
-            key = f"HTTP_{upper}" if "_" in name else _SPECIAL.get(upper, f"HTTP_{upper}")
+            key = _SPECIAL.get(upper, f"HTTP_{upper}")
         if len(self._keys) < _MAX_KEYS:
             self._keys[name] = key
         return key
