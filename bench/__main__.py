@@ -2,9 +2,9 @@
 
 import sys
 
-from bench import fanout, http, websocket
+from bench import fanout, http, websocket, wsgi
 
-BENCHES = {"http": http.main, "websocket": websocket.main, "fanout": fanout.main}
+BENCHES = {"http": http.main, "websocket": websocket.main, "fanout": fanout.main, "wsgi": wsgi.main}
 
 
 def main() -> int:
