@@ -1,9 +1,15 @@
 """What the manual and the README show is true: their Python blocks run, and their links lead somewhere."""
 
+import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from webfw.httpserver import HTTPServer
+from webfw.netutil import bind_sockets
+from webfw.websocket import websocket_connect
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
@@ -67,3 +73,34 @@ def test_blocks_are_found() -> None:
     page = "a\n```python\nx = 1\n```\n<!-- skip: no network -->\n```python\ny\n```\n```sh\nz\n```\n"
     page += "1. item\n   ```python\n   if x:\n       y = 2\n   ```\n"
     assert blocks(page) == [(3, "x = 1\n", None), (7, "y\n", "no network"), (14, "if x:\n    y = 2\n", None)]
+
+
+async def test_the_tutorial_counts_visitors_and_lets_them_talk() -> None:
+    namespace: dict[str, Any] = {"__name__": "tutorial"}
+    page = ROOT / "docs/tutorial.md"
+    for _, source, _ in blocks(page.read_text(encoding="utf-8")):
+        exec(compile(source, str(page), "exec"), namespace)
+    server = HTTPServer(namespace["app"])
+    sockets = bind_sockets(0, "127.0.0.1")
+    server.add_sockets(sockets)
+    port = sockets[0].getsockname()[1]
+
+    async def visit() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /visitors HTTP/1.1\r\nHost: tutorial\r\n\r\n")
+        return reader, writer
+
+    reader, writer = await visit()
+    stream = await reader.readuntil(b'"data": {"here": 1}}\n\n')
+    assert stream.index(b"retry: 2000\n") < stream.index(b'"joined": true') < stream.index(b'"here": 1')
+    _, other = await visit()
+    await reader.readuntil(b'"data": {"here": 2}}\n\n')
+    other.close()
+    await reader.readuntil(b'"data": {"here": 1}}\n\n')
+    async with await websocket_connect(f"ws://127.0.0.1:{port}/chat") as chat:
+        assert '"joined": true' in str(await chat.read_message())
+        await chat.write_message("hello")
+        assert '"data": "hello"' in str(await chat.read_message())
+    writer.close()
+    await server.drain(timeout=2)
+    await namespace["app"].broker.close()
