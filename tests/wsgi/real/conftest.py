@@ -9,12 +9,12 @@ from tests.wsgi.real.site import Site, Visitor
 
 
 @pytest.fixture(scope="module")
-def sites() -> Iterator[Callable[[Callable[[], Any]], Site]]:
-    """``sites(make)`` starts a server of what ``make()`` gives."""
+def sites() -> Iterator[Callable[..., Site]]:
+    """``sites(make, **options)`` starts a server of what ``make()`` gives."""
     started: list[Site] = []
 
-    def start(make: Callable[[], Any]) -> Site:
-        started.append(Site(make))
+    def start(make: Callable[[], Any], **options: Any) -> Site:
+        started.append(Site(make, **options))
         return started[-1]
 
     yield start

@@ -49,12 +49,14 @@ class Site:
     """A server in a thread of its own.
 
     :param make: called on the server's loop: what it answers with.
+    :param options: of the `HTTPServer`.
     """
 
-    def __init__(self, make: Callable[[], Any]) -> None:
+    def __init__(self, make: Callable[[], Any], **options: Any) -> None:
         self.port = self.left = 0
         self.application: Any = None
         self._make = make
+        self._options = options
         self._ready: Future[None] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
         self._thread.start()
@@ -65,7 +67,7 @@ class Site:
             self.loop = asyncio.get_running_loop()
             self._stopping = asyncio.Event()
             self.application = self._make()
-            server = HTTPServer(self.application)
+            server = HTTPServer(self.application, **self._options)
             (sock,) = bind_sockets(0, "127.0.0.1")
             self.port = sock.getsockname()[1]
             server.add_socket(sock)
