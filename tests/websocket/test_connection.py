@@ -678,3 +678,25 @@ async def test_reading_waits_for_both_the_callback_and_the_client(peer: Any) -> 
     await client.settle()
     assert client.wire.reading
     await Slow.end(client)
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+async def test_a_flood_is_not_read_faster_than_it_is_handled(peer: Any, kind: str) -> None:
+    """Each turn a few messages of few bytes are handled, and each read could bring thousands of them."""
+
+    class Takes(Recorder):
+        def on_message(self, message: Any) -> Any:
+            return asyncio.sleep(0) if kind == "async" else None
+
+    client = peer(Takes)
+    await client.open()
+    conn = client.handler.ws_connection
+    flood = encode_frame(1, b"", mask=True) * (READ_AHEAD // 6)
+    for _ in range(200):
+        if client.wire.reading:
+            client.wire.feed(flood)
+        assert conn.machine.pending <= 2 * READ_AHEAD
+        await asyncio.sleep(0)
+    client.wire.lose()
+    for _ in range(30):
+        await client.pass_time(10)

@@ -237,6 +237,8 @@ class WebSocketConnection(Deadlines, OlderNames):
         """Keep what arrives from now on."""
         self._busy = True
         self._read_ahead = self.machine.pending
+        if self._read_ahead > READ_AHEAD:
+            self._hold()
 
     async def _awaited(self, endpoint: Endpoint, awaitable: Awaitable[None]) -> None:
         try:
@@ -260,9 +262,9 @@ class WebSocketConnection(Deadlines, OlderNames):
             return
         self._busy = False
         self._read_ahead = 0
+        self._pump()
         if self._held:
             self._release()
-        self._pump()
         if self._eof:
             self._drained()
 
