@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from webfw.pubsub import MemoryBroker, connect
-from webfw.pubsub.urls import SCHEMES, without_password
+from webfw.pubsub.urls import SCHEMES, flag, without_password
 
 
 def test_memory() -> None:
@@ -20,7 +20,8 @@ def test_memory() -> None:
 
 
 class Recorder:
-    made: list[tuple[str, dict[str, Any]]]
+    url_options = {"history_size": int, "prefix": str, "linger": float}
+    url_rest = True
 
     def __init__(self, url: str, **options: Any) -> None:
         self.url = url
@@ -40,8 +41,8 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> None:
     ("url", "bare"),
     [
         ("workers:", "workers:"),
-        ("workers:/run/x.sock?history_size=2", "workers:/run/x.sock"),
-        ("redis://u:p%40@h:1/2?history_size=2&timeout=3", "redis://u:p%40@h:1/2?timeout=3"),
+        ("workers:/run/x.sock?history_size=2&linger=0.5", "workers:/run/x.sock"),
+        ("redis://u:p%40@h:1/2?history_size=2&db=3", "redis://u:p%40@h:1/2?db=3"),
         ("rediss://h?x=&prefix=p", "rediss://h?x="),
         ("unix:/run/redis.sock?db=1", "unix:/run/redis.sock?db=1"),
         ("nats://h:4222", "nats://h:4222"),
@@ -56,6 +57,8 @@ def test_options_are_taken_out_of_the_url(url: str, bare: str, recorder: None) -
         wanted["history_size"] = 2
     if "prefix" in url:
         wanted["prefix"] = "p"
+    if "linger" in url:
+        wanted["linger"] = 0.5
     assert broker.options == wanted
 
 
@@ -74,7 +77,15 @@ def test_options_are_taken_out_of_the_url(url: str, bare: str, recorder: None) -
         ("redis://u:secret\u2100@h", r"not a URL: redis://u:\*\*\*@h"),
         ("memory://u:secret@h", r"memory://u:\*\*\*@h: a memory broker takes options only"),
         ("memory:x", "options only"),
-        ("memory:?timeout=3", "options only"),
+        ("memory:?linger=1", "memory: has no option 'linger'; it has: backlog, history_age, "),
+        ("workers:?prefix=x", "workers: has no option 'prefix'; it has: autostart, backlog, "),
+        ("workers:?autostart=perhaps", "autostart cannot be 'perhaps'"),
+        ("workers:?timeout=0", "timeout must be more than 0"),
+        ("nats://u:secret@h?linger=1", "nats: has no option 'linger'; it has: "),
+        ("nats://h?storage=paper", "storage must be 'file' or 'memory', not 'paper'"),
+        ("redis://u:secret@h?linger=1", r"redis://u:\*\*\*@h: .*'linger'"),
+        ("unix:/run/r?linger=1", "unix:///run/r: neither .*'linger'"),
+        ("redis://h?db=first", "redis://h: .*'db'"),
         ("memory:?policy=wait", "policy must be"),
         ("memory:?backlog=0", "backlog must be"),
         ("memory:?history_age=nan", "negative"),
@@ -86,6 +97,27 @@ def test_bad_urls(url: str, text: str) -> None:
         connect(url)
     assert "secret" not in str(caught.value)
     assert "cret" not in str(caught.value)
+
+
+def test_options_of_the_brokers_own() -> None:
+    workers: Any = connect("workers:/tmp/x?linger=0.5&timeout=2&autostart=no&history_size=3", timeout=4)
+    assert (workers.linger, workers.timeout, workers.autostart, workers.history_size) == (0.5, 4, False, 3)
+    assert workers.url == "workers:/tmp/x"
+    redis: Any = connect("redis://h/1?timeout=2&prefix=p&socket_timeout=9&client_name=me")
+    assert redis.timeout == 2
+    nats: Any = connect("nats://h?storage=memory&timeout=2")
+    assert nats.timeout == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1", True), ("ON", True), ("false", False), ("no", False), ("2", None), ("", None)]
+)
+def test_flags(text: str, value: bool | None) -> None:
+    if value is None:
+        with pytest.raises(ValueError, match="neither on nor off"):
+            flag(text)
+    else:
+        assert flag(text) is value
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ channel's history (bounded in number and age) reaches back, and a `Gap` where it
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from webfw.log import app_log
 from webfw.pubsub.messages import Gap, History, Message, check_channel, check_count
@@ -103,7 +103,18 @@ class Broker(ABC):
 
     A broker belongs to the loop on which it is first used.  Channels need not be made: they are there when named.
     Their names are str of 1 to 200 bytes without control characters.
+
+    :cvar url_options: the options that the query of a URL may give, each with what makes its value of a text.
     """
+
+    url_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        "history_size": int,
+        "history_age": float,
+        "backlog": int,
+        "policy": str,
+    }
+    #: Whether the rest of a URL's query is for the client that the broker is built on.
+    url_rest: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -7,9 +7,9 @@ subclass) says how to publish, follow and look back, and calls `arrived` with wh
 import asyncio
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from webfw.log import app_log
 from webfw.pubsub.broker import (
@@ -59,7 +59,7 @@ class Channel:
         self.position: str | None = None
         self.listeners: dict[_Attached, Listener] = {}
         #: Those who are still being given what they missed, with what has arrived meanwhile.
-        self.joining: dict[_Attached, list[Message | Gap]] = {}
+        self.joining: dict[_Attached, list[Message | _Lost]] = {}
         #: Those who have seen more, on another process, than has arrived here: they listen from that id on.
         self.ahead: dict[_Attached, tuple[str, Listener]] = {}
         #: What arrives while the engine begins to follow; None at other times.
@@ -78,6 +78,18 @@ class Channel:
     def wanted(self) -> bool:
         """Whether anybody listens here, or is about to."""
         return bool(self.listeners or self.joining or self.ahead)
+
+
+class _Lost:
+    """A loss, as those are told of it who are still being given what they missed.
+
+    :ivar position: the id from which it went on; None where ids have begun anew, and tell nothing about what was seen.
+    """
+
+    __slots__ = ("position",)
+
+    def __init__(self, position: str | None) -> None:
+        self.position = position
 
 
 class _Attached:
@@ -103,6 +115,8 @@ class HubBroker(Broker):
 
     Other parameters as `Broker` has them.
     """
+
+    url_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {**Broker.url_options, "presence_ttl": float}
 
     def __init__(self, *, presence_ttl: float = 30.0, **options: Any) -> None:
         super().__init__(**options)
@@ -192,26 +206,38 @@ class HubBroker(Broker):
             if self.newer(message.id, since):
                 del channel.ahead[place]
                 channel.listeners[place] = listener
-        self._to_all(channel, message)
+        for pending in channel.joining.values():
+            pending.append(message)
+        self.stats.delivered += len(channel.listeners)
+        fan_out(list(channel.listeners.values()), message)
 
     def lost(self, name: str, position: str) -> None:
-        """Messages were lost in an outage: tell everybody, and go on from ``position``."""
+        """Messages were lost in an outage: go on from ``position``, and tell all who have not seen it elsewhere."""
         channel = self.channels.get(name)
         if channel is None or channel.position is None:
             return
+        anew = not self.newer(position, channel.position)
         channel.position = position
-        for place, (_, listener) in channel.ahead.items():
-            channel.listeners[place] = listener
-        channel.ahead.clear()
-        self.stats.gaps += len(channel.listeners)
-        self._to_all(channel, Gap(name, "history"))
-
-    def _to_all(self, channel: Channel, event: Message | Gap) -> None:
         for pending in channel.joining.values():
-            pending.append(event)
-        if isinstance(event, Message):
-            self.stats.delivered += len(channel.listeners)
-        fan_out(list(channel.listeners.values()), event)
+            pending.append(_Lost(None if anew else position))
+        told = list(channel.listeners.values())
+        for place, (since, listener) in list(channel.ahead.items()):
+            if anew or not self._seen(since, position):
+                told.append(listener)
+            elif since != position:
+                continue
+            del channel.ahead[place]
+            channel.listeners[place] = listener
+        self.stats.gaps += len(told)
+        fan_out(told, Gap(name, "history"))
+
+    def _seen(self, since: str, position: str) -> bool:
+        """Whether who has seen an id has missed nothing before a position."""
+        return since == position or self._ahead(since, position)
+
+    def _ahead(self, id: str, than: str) -> bool:
+        """Whether an id stands after another and the two can be compared: of different origin, each is newer."""
+        return self.newer(id, than) and not self.newer(than, id)
 
     async def announce_again(self) -> None:
         """Tell the engine anew who is here: after an outage it may have forgotten."""
@@ -324,11 +350,9 @@ class HubBroker(Broker):
         del entry.joining[place]
         if since is not None and past.complete and self.newer(since, place.position):
             place.position = since
-        self._give_past(listener, channel, past, pending, place.position)
+        lost = self._give_past(listener, channel, past, pending, place.position)
         assert entry.position is not None
-        if self.newer(place.position, entry.position) and not any(
-            isinstance(event, Gap) for event in pending
-        ):
+        if not lost and self.newer(place.position, entry.position):
             entry.ahead[place] = (place.position, listener)
         else:
             entry.listeners[place] = listener
@@ -353,9 +377,9 @@ class HubBroker(Broker):
             await self._announce(entry)
 
     def _give_past(
-        self, listener: Listener, channel: str, past: History, pending: list[Message | Gap], position: str
-    ) -> None:
-        """Deliver what was recovered, then what has arrived in the meantime behind the position."""
+        self, listener: Listener, channel: str, past: History, pending: "list[Message | _Lost]", position: str
+    ) -> bool:
+        """Deliver what was recovered, then what has come meanwhile behind the position; True if it has a gap."""
         stats = self.stats
         if not past.complete:
             stats.gaps += 1
@@ -363,16 +387,17 @@ class HubBroker(Broker):
         for message in past.messages:
             stats.recovered += 1
             fan_out([listener], message)
-        gone_on = False
+        lost = False
         for event in pending:
-            if isinstance(event, Gap):
+            if isinstance(event, Message):
+                if lost or self.newer(event.id, position):
+                    stats.delivered += 1
+                    fan_out([listener], event)
+            elif event.position is None or not self._seen(position, event.position):
                 stats.gaps += 1
-                gone_on = True  # ids may have begun anew: they cannot be compared any more
-            elif gone_on or self.newer(event.id, position):
-                stats.delivered += 1
-            else:
-                continue
-            fan_out([listener], event)
+                lost = True  # all that comes now is behind it, even if ids have begun anew
+                fan_out([listener], Gap(channel, "history"))
+        return lost
 
     def _detach(self, place: _Attached) -> None:
         entry = place.channel

@@ -27,8 +27,8 @@ import re
 import secrets
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from webfw.log import gen_log
@@ -99,6 +99,13 @@ class NatsBroker(HubBroker):
     :raises ImportError: nats-py is missing.
     """
 
+    url_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        **HubBroker.url_options,
+        "prefix": str,
+        "storage": str,
+        "timeout": float,
+    }
+
     def __init__(
         self,
         url: str = "nats://127.0.0.1:4222",
@@ -125,6 +132,8 @@ class NatsBroker(HubBroker):
         #: The URL as it may be shown.
         self.shown = without_password(url)
         self._connect_options = {**_from_url(url), **(connect_options or {})}
+        if storage not in ("file", "memory"):
+            raise ValueError(f"storage must be 'file' or 'memory', not {storage!r}")
         self._storage = api.StorageType(storage)
         self._api = api
         self._failures = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)

@@ -18,8 +18,8 @@ import asyncio
 import random
 import secrets
 from collections import Counter, deque
-from collections.abc import Awaitable, Container, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from webfw.log import gen_log
@@ -205,6 +205,13 @@ class RedisBroker(HubBroker):
     ``timeout`` at the latest.  Subscribers notice a server that hangs after one and a half of it.
     """
 
+    url_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        **HubBroker.url_options,
+        "prefix": str,
+        "timeout": float,
+    }
+    url_rest = True
+
     def __init__(self, url: str, *, prefix: str = "webfw", timeout: float = 5.0, **options: Any) -> None:
         super().__init__(**options)
         if not timeout > 0:
@@ -231,9 +238,15 @@ class RedisBroker(HubBroker):
             self._client: Redis = redis.asyncio.Redis.from_url(
                 url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0, ())
             )
+            pool = self._client.connection_pool
+            pool.connection_class(
+                **pool.connection_kwargs
+            )  # which does not connect yet, but knows its options
         except ValueError as error:
             raise ValueError(f"{self.shown}: {error}") from None
-        db = self._client.connection_pool.connection_kwargs.get("db") or 0
+        except TypeError as error:
+            raise ValueError(f"{self.shown}: neither webfw nor redis-py has this option: {error}") from None
+        db = pool.connection_kwargs.get("db") or 0
         process = secrets.token_hex(8)
         self._prefix = prefix
         self._process = process

@@ -9,7 +9,8 @@ import os
 import random
 import socket
 import subprocess
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from webfw.iostream.wire import Wire
@@ -17,6 +18,7 @@ from webfw.log import gen_log
 from webfw.pubsub.broker import BrokerClosed, BrokerError, BrokerUnavailable
 from webfw.pubsub.hub import Channel, HubBroker
 from webfw.pubsub.messages import History, Message, encode
+from webfw.pubsub.urls import flag
 from webfw.pubsub.workers import frames
 from webfw.pubsub.workers.frames import FrameReader, name_and_rest, pack_name
 from webfw.pubsub.workers.link import Follow, Link
@@ -56,6 +58,13 @@ class WorkersBroker(HubBroker):
     The messages go through a *hub*, a small process of the same user that the first broker starts and that ends when
     the last has gone.  When it dies, another is started, and what it remembered is lost: who listens gets a `Gap`.
     """
+
+    url_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        **HubBroker.url_options,
+        "autostart": flag,
+        "linger": float,
+        "timeout": float,
+    }
 
     def __init__(
         self,
