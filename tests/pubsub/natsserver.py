@@ -1,4 +1,4 @@
-"""A real nats-server for tests, which can be killed and started again; and a proxy that can be cut."""
+"""A real nats-server for tests, which can be killed and started again."""
 
 import asyncio
 import json
@@ -56,63 +56,3 @@ class NatsServer:
         if process is not None:
             process.kill()
             process.wait()
-
-
-class Proxy:
-    """Between a client and the server; ``cut`` ends all connections and refuses new ones until ``mend``."""
-
-    def __init__(self, port: int) -> None:
-        self.target = port
-        self.port = 0
-        self.writers: set[asyncio.StreamWriter] = set()
-        self.whole = True
-        self.tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
-
-    async def __aenter__(self) -> "Proxy":
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self.cut()
-        self.server.close()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        await self.server.wait_closed()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        self.writers.add(writer)
-        try:
-            if self.whole:
-                from_server, to_server = await asyncio.open_connection("127.0.0.1", self.target)
-                self.writers.add(to_server)
-                await asyncio.gather(self.pump(reader, to_server), self.pump(from_server, writer))
-                self.writers.discard(to_server)
-        finally:
-            self.writers.discard(writer)
-            writer.close()
-
-    @staticmethod
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        except OSError:
-            pass
-        writer.close()
-
-    def cut(self) -> None:
-        self.whole = False
-        for writer in self.writers:
-            writer.transport.abort()
-
-    def mend(self) -> None:
-        self.whole = True

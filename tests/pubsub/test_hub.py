@@ -407,6 +407,51 @@ async def test_a_loss_reaches_those_who_are_joining_or_ahead() -> None:
         assert joining.data == [Gap("a", "history"), 1, 2]
 
 
+async def test_a_loss_is_none_for_those_who_have_seen_as_much_elsewhere() -> None:
+    """This process has missed 1 to 4; who comes from another with 5 has missed nothing, and gets nothing twice."""
+    async with FakeHub() as hub:
+        witness = Collector()
+        await hub.attach(witness, "a")
+        hub.followed.clear()
+        for n in range(1, 7):
+            await hub.publish("a", n)
+        ahead, level, joining, behind = (Collector() for _ in range(4))
+        await hub.attach(ahead, "a", "5")
+        await hub.attach(level, "a", "4")
+        gate = hub.gates["history"] = asyncio.Event()
+        attaching = [
+            asyncio.ensure_future(hub.attach(one, "a", id)) for one, id in ((joining, "5"), (behind, "3"))
+        ]
+        await settled(lambda: len(hub.kinds("history")) == 4)
+        hub.lost("a", "4")
+        gate.set()
+        await asyncio.gather(*attaching)
+        for n in (5, 6, 7):
+            say(hub, "a", n)
+        assert ahead.data == joining.data == [6, 7]
+        assert level.data == [5, 6, 7]
+        assert witness.data == behind.data == [Gap("a", "history"), 5, 6, 7]
+        assert hub.stats.gaps == 2
+
+
+async def test_a_loss_where_ids_have_another_origin() -> None:
+    """The server has lost its memory; who comes with an id of today has missed nothing."""
+    async with FakeHub() as hub:
+        hub.newer = lambda id, than: len(id) != len(than) or int(id) > int(than)  # type: ignore[method-assign]
+        today, yesterday = Collector(), Collector()
+        await hub.attach(Collector(), "a")
+        hub.followed.clear()
+        for n in range(1, 13):
+            await hub.publish("a", n)
+        await hub.attach(yesterday, "a", "5")
+        await hub.attach(today, "a", "11")
+        hub.lost("a", "10")
+        for n in (11, 12):
+            say(hub, "a", n)
+        assert today.data == [12]
+        assert yesterday.data == [Gap("a", "history"), 11, 12]
+
+
 # --- presence ---
 
 

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.pubsub.natsserver import NatsServer, Proxy
+from tests.pubsub.natsserver import NatsServer
+from tests.pubsub.proxy import Proxy
 from webfw.pubsub import BrokerClosed, BrokerUnavailable, Gap, connect
 from webfw.pubsub import nats as module
 from webfw.pubsub.nats import NatsBroker
@@ -207,7 +208,7 @@ async def test_closing_before_starting() -> None:
 
 
 async def test_what_was_missed_in_an_outage_is_recovered(tmp_path: Path, expect_log: Any) -> None:
-    async with running(tmp_path) as server, Proxy(server.port) as proxy:
+    async with running(tmp_path) as server, Proxy(server.url) as proxy:
         async with NatsBroker(server.url) as writer, NatsBroker(proxy.url) as reader:
             async with reader.subscribe("a") as events, reader.subscribe("quiet") as quiet:
                 await writer.publish("a", 0)
@@ -215,7 +216,7 @@ async def test_what_was_missed_in_an_outage_is_recovered(tmp_path: Path, expect_
                     expect_log("webfw.general", f"{proxy.url}: the connection is lost", count=1),
                     expect_log("webfw.general", "the connection is back", level=20, count=1),
                 ):
-                    proxy.cut()
+                    proxy.shut()
                     await soon(lambda: not reader._client.is_connected)  # type: ignore[union-attr]
                     for n in range(1, 50):
                         await writer.publish("a", n)
@@ -223,7 +224,7 @@ async def test_what_was_missed_in_an_outage_is_recovered(tmp_path: Path, expect_
                         await reader.publish("a", "never")
                     with pytest.raises(BrokerUnavailable):
                         await reader.attach(Collector(), "b")
-                    proxy.mend()
+                    proxy.open()
                     await patiently(lambda: reader.publish("a", "end"))
                     assert plain(await until(events, "end")) == [*range(50), "end"]
                 await writer.publish("quiet", 1)
@@ -232,17 +233,17 @@ async def test_what_was_missed_in_an_outage_is_recovered(tmp_path: Path, expect_
 
 
 async def test_too_long_an_outage_is_a_gap(tmp_path: Path, expect_log: Any) -> None:
-    async with running(tmp_path) as server, Proxy(server.port) as proxy:
+    async with running(tmp_path) as server, Proxy(server.url) as proxy:
         async with NatsBroker(server.url, history_size=5) as writer:
             async with NatsBroker(proxy.url, history_size=5) as reader, reader.subscribe("a") as events:
                 await writer.publish("a", 0)
                 await take(events, 1)
                 with expect_log("webfw.general", "connection is lost"):
-                    proxy.cut()
+                    proxy.shut()
                     await soon(lambda: not reader._client.is_connected)  # type: ignore[union-attr]
                     for n in range(1, 20):
                         await writer.publish("a", n)
-                    proxy.mend()
+                    proxy.open()
                     assert plain(await until(events, 19)) == [Gap("a", "history"), 15, 16, 17, 18, 19]
                 await writer.publish("a", 20)
                 assert plain(await take(events, 1)) == [20]
@@ -250,7 +251,7 @@ async def test_too_long_an_outage_is_a_gap(tmp_path: Path, expect_log: Any) -> N
 
 @pytest.mark.slow
 async def test_cut_again_and_again_under_load(tmp_path: Path, expect_log: Any) -> None:
-    async with running(tmp_path) as server, Proxy(server.port) as proxy:
+    async with running(tmp_path) as server, Proxy(server.url) as proxy:
         async with NatsBroker(server.url, history_size=5000) as writer:
             async with NatsBroker(proxy.url, history_size=5000) as reader:
                 readers = [await reader.subscribe(f"c{n % 3}", backlog=5000) for n in range(6)]
@@ -262,9 +263,9 @@ async def test_cut_again_and_again_under_load(tmp_path: Path, expect_log: Any) -
                                 await writer.publish(f"c{c}", count)
                             count += 1
                             if count % 60 == 20:
-                                proxy.cut()
+                                proxy.shut()
                             if count % 60 == 50:
-                                proxy.mend()
+                                proxy.open()
                         await patiently(lambda: reader.history("c0"))
                     for c in range(3):
                         await writer.publish(f"c{c}", "end")
@@ -381,15 +382,15 @@ async def test_a_server_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 async def test_leaving_during_an_outage(tmp_path: Path, expect_log: Any) -> None:
-    async with running(tmp_path) as server, Proxy(server.port) as proxy, NatsBroker(proxy.url) as broker:
+    async with running(tmp_path) as server, Proxy(server.url) as proxy, NatsBroker(proxy.url) as broker:
         place = await broker.attach(Collector(), "a")
         with expect_log("webfw.general", "connection is lost"):
-            proxy.cut()
+            proxy.shut()
             await soon(lambda: not broker._client.is_connected)  # type: ignore[union-attr]
             place.detach()
             await soon(lambda: not broker.channels)
             assert not broker._follows
-            proxy.mend()
+            proxy.open()
             await patiently(lambda: broker.publish("a", 1))
 
 
@@ -430,7 +431,7 @@ async def test_without_history_what_does_not_come_is_a_gap(tmp_path: Path) -> No
 
 async def test_a_quiet_channel_that_is_followed_has_no_gap(tmp_path: Path, expect_log: Any) -> None:
     """Its last message is long gone from the stream, but that nothing has come since is known here."""
-    async with running(tmp_path) as server, Proxy(server.port) as proxy:
+    async with running(tmp_path) as server, Proxy(server.url) as proxy:
         async with NatsBroker(server.url, history_age=0.4) as writer:
             async with NatsBroker(proxy.url, history_age=0.4) as reader, reader.subscribe("quiet") as quiet:
                 id = await writer.publish("quiet", 1)
@@ -449,9 +450,9 @@ async def test_a_quiet_channel_that_is_followed_has_no_gap(tmp_path: Path, expec
                 assert not (await writer.history("quiet", id)).complete  # nobody has followed it there
                 assert (await reader.history("quiet", id)).complete
                 with expect_log("webfw.general", "connection is lost"):
-                    proxy.cut()
+                    proxy.shut()
                     await soon(lambda: not reader._client.is_connected)  # type: ignore[union-attr]
-                    proxy.mend()
+                    proxy.open()
                     await patiently(lambda: reader.publish("quiet", 2))
                     assert plain(await take(quiet, 1)) == [2]
 

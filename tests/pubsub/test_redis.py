@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import redis.asyncio
 
+from tests.pubsub.proxy import Proxy
 from webfw.pubsub import BrokerClosed, BrokerUnavailable, Gap, Message, connect
 from webfw.pubsub.redis import RedisBroker
 from webfw.testing.brokers import check_broker
@@ -68,63 +68,6 @@ async def back(broker: RedisBroker) -> None:
                     return
             except BrokerUnavailable:
                 await asyncio.sleep(0.01)
-
-
-class Proxy:
-    """Passes TCP on to a server; cuts, or holds, what goes through it."""
-
-    def __init__(self, url: str) -> None:
-        self.port = urlsplit(url).port
-        self.writers: set[asyncio.StreamWriter] = set()
-        self.tasks: set[asyncio.Task[Any]] = set()
-        self.flowing = asyncio.Event()
-        self.flowing.set()
-        self.cuts = 0
-
-    async def __aenter__(self) -> "Proxy":
-        self.server = await asyncio.start_server(self.accept, "127.0.0.1", 0)
-        self.url = f"redis://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        self.server.close()
-        self.cut()
-        self.flowing.set()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.tasks.add(task)
-        self.writers.add(writer)
-        try:
-            there, back = await asyncio.open_connection("127.0.0.1", self.port)
-            self.writers.add(back)
-            await asyncio.gather(self.pump(reader, back), self.pump(there, writer))
-        except (OSError, RuntimeError):  # uvloop says RuntimeError of a transport that is closed
-            pass
-        finally:
-            writer.transport.abort()
-            self.tasks.discard(task)
-
-    async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(4096):
-                await self.flowing.wait()
-                writer.write(data)
-                await writer.drain()
-        except (OSError, RuntimeError):  # uvloop says RuntimeError of a transport that is closed
-            pass
-        finally:
-            writer.transport.abort()
-            self.writers.discard(writer)
-
-    def cut(self, share: float = 1.0) -> None:
-        """Break connections, with what is under way in them."""
-        for writer in list(self.writers):
-            if random.random() < share:
-                self.cuts += 1
-                writer.transport.abort()
 
 
 # --- the contract ---

@@ -30,7 +30,9 @@ def test_client_is_small_and_stands_alone() -> None:
     assert len(code) < 350
     assert max(map(len, SOURCE.splitlines())) <= 120
     # A page with a strict Content-Security-Policy can use it, and it needs no other file.
-    assert re.findall(r"\b(?:eval|Function|innerHTML|import|require|console|debugger)\b\s*[(.=]", SOURCE) == []
+    assert (
+        re.findall(r"\b(?:eval|Function|innerHTML|import|require|console|debugger)\b\s*[(.=]", SOURCE) == []
+    )
     assert re.findall(r"https?://", SOURCE) == []
 
 
