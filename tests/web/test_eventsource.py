@@ -794,3 +794,43 @@ async def test_many_idle_streams_are_swept_by_one_timer(real: Any, broker: HeldB
         await asyncio.sleep(0)
     gc.collect()
     await client.close()
+
+
+class Wrong(EventSourceHandler):
+    """Writes where it should send events."""
+
+    def open(self) -> Any:
+        how = self.get_argument("how", "")
+        if how == "refuse":
+            self.set_status(403)
+            self.write("not ")
+            self.finish("you")
+            return
+        if how == "late":
+            self.send_event("first")
+        self.write("hello")
+        if how == "early":
+            self.send_event("second")
+
+
+@pytest.mark.parametrize("how", ["", "early"])
+async def test_what_is_written_is_no_event(stream: Any, expect_log: Any, how: str) -> None:
+    with expect_log("webfw.application", "Uncaught exception") as records:
+        one = await stream(Wrong).open(f"/?how={how}")
+    assert "send_event sends events" in str(records[0].exc_info[1])
+    assert one.answer.status == 500
+
+
+async def test_what_is_written_behind_an_event_does_not_get_into_the_stream(
+    stream: Any, expect_log: Any
+) -> None:
+    with expect_log("webfw.application", "Uncaught exception") as records:
+        one = await stream(Wrong).open("/?how=late")
+    assert "send_event sends events" in str(records[0].exc_info[1])
+    assert one.content.endswith(b"data: first\n\n")
+
+
+async def test_what_is_written_refuses(stream: Any) -> None:
+    one = await stream(Wrong).open("/?how=refuse")
+    assert one.answer.status == 403
+    assert one.answer.body == b"not you"

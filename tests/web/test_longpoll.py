@@ -604,3 +604,15 @@ async def test_on_a_real_socket(real: Any, broker: HeldBroker) -> None:
         await asyncio.sleep(0)
     assert not application.live
     await client.close()
+
+
+async def test_what_is_written_is_no_message(polled: Any, expect_log: Any) -> None:
+    class Wrong(LongPollHandler):
+        def open(self) -> None:
+            self.subscribe("news")
+            self.write("hello")
+
+    with expect_log("webfw.application", "Uncaught exception") as records:
+        answer = Answer(await poll(polled(Wrong)))
+    assert answer.status == 500
+    assert "publish what it shall have" in str(records[0].exc_info[1])

@@ -49,6 +49,7 @@ class EventSourceHandler(LiveHandler):
     #: before it came does not count.
     max_queue_size: int = 1024 * 1024
 
+    _no_write = "write() is of no use for an event stream: send_event sends events"
     _begun = False
     #: The events that wait: for the stream to begin, or for the client to take those before.  None at other times.
     _queue: deque[bytes] | None = None
@@ -71,6 +72,7 @@ class EventSourceHandler(LiveHandler):
         :returns: an awaitable, done when the client has taken enough for more; who sends much must await it.
         :raises ValueError: a line end or NUL in ``event`` or ``id``.
         :raises StreamClosedError: from the awaitable, when the client has gone or the stream has ended.
+        :raises RuntimeError: something has been written by `write`.
         """
         lines = []
         for name, value in (("event", event), ("id", id)):
@@ -85,6 +87,8 @@ class EventSourceHandler(LiveHandler):
         lines.append(_data_lines(data if isinstance(data, str) else json_encode(data)))
         data = "".join(lines).encode()
         if not self._left:
+            if self._write_buffer:
+                raise RuntimeError(self._no_write)
             self._begin()
             self._send(data)
         if self._queue is None and not self._left:

@@ -204,7 +204,7 @@ class Live(HandlerState):
             nothing.set_result(None)
             return nothing
         if self not in self.application.live:
-            raise RuntimeError("subscribe can be called in open, and after it")
+            raise RuntimeError("subscribe can be called in open, and after it; prepare and get are too early")
         if self._places is None:
             self._places = {}
         if channel in self._places:

@@ -40,6 +40,8 @@ class LiveHandler(Live, RequestHandler):
     #: Whether the client is gone or has been answered.
     _left = False
     _sweeper: deadlines.Sweeper | None = None
+    #: What is wrong with a `write` that no `finish` follows.
+    _no_write = "write() is of no use where the client stays"
     #: What `open` has left behind, for what happens later: that is called by others, such as whoever publishes.
     _context: Context | None = None
 
@@ -74,6 +76,8 @@ class LiveHandler(Live, RequestHandler):
             return
         if self._left:
             client_left(self)
+        elif self._write_buffer:
+            raise RuntimeError(self._no_write)
         else:
             self._wait_begins()
 
@@ -103,7 +107,7 @@ class LiveHandler(Live, RequestHandler):
         if not self._finished:
             self.finish()
 
-    def open(self, *args: str, **kwargs: str) -> Awaitable[None] | None:
+    def open(self, *args: Any, **kwargs: Any) -> Awaitable[None] | None:
         """Called with the groups of the route's pattern, plain or ``async``; call `subscribe` here.
 
         It may also refuse the client, as any handler does: by `HTTPError`, `send_error` or `redirect`.  Nothing of a

@@ -35,6 +35,7 @@ class LongPollHandler(LiveHandler):
     #: Characters of envelopes after which an answer is full.
     max_size: int = 1024 * 1024
 
+    _no_write = "write() is of no use for a long poll: its answer is JSON; publish what it shall have"
     _count = 0
     _size = 0
     _answering = False
