@@ -93,6 +93,15 @@ async def test_trusted_origins(peer: Any) -> None:
     assert client.answer.status == 101
 
 
+async def test_the_log_says_which_origin_is_not_allowed(peer: Any, expect_log: Any) -> None:
+    client = peer(Echo)
+    where = r"\(Origin 'https://other\.example', Host 'example\.com'\)$"
+    with expect_log("webfw.general", where, level=20):
+        await client.open(Origin="https://other.example")
+    assert client.answer.status == 403
+    assert b"example" not in client.answer.body
+
+
 async def test_check_origin_decides_on_other_origins(peer: Any) -> None:
     asked = []
 
@@ -624,3 +633,43 @@ async def test_a_handler_beside_others(peer: Any) -> None:
     assert (await client.site.ask("/page")).body == b"page"
     await client.open("/ws")
     assert await client.send("x") == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("error", "close"),
+    [
+        (HTTPError(403), Close(1008, "403 Forbidden")),
+        (HTTPError(401, reason="ü" * 100), Close(1008, "401 " + "ü" * 59)),
+        (HTTPError(404), Close(1008, "404 Not Found")),
+        (HTTPError(429), Close(1011, "429 Too Many Requests")),
+        (HTTPError(500), Close(1011, "500 Internal Server Error")),
+        (HTTPError(799), Close(1011, "799")),
+    ],
+)
+@pytest.mark.parametrize("later", [False, True])
+async def test_an_http_error_in_open_tells_whether_to_come_back(
+    peer: Any, error: HTTPError, close: Close, later: bool
+) -> None:
+    class Refuses(Echo):
+        def open(self) -> Any:
+            if later:
+                return self.refuse()
+            raise error
+
+        async def refuse(self) -> None:
+            raise error
+
+    client = peer(Refuses)
+    assert await client.open() == [close]
+    await client.close(close.code)
+
+
+async def test_a_forgotten_on_message_is_named(peer: Any, expect_log: Any) -> None:
+    class Deaf(WebSocketHandler):
+        pass
+
+    client = peer(Deaf)
+    await client.open()
+    with expect_log("webfw.application", "Uncaught exception") as records:
+        await client.send("hello")
+    assert "Deaf has no on_message" in str(records[0].exc_info[1])

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from webfw.escape import json_encode
 from webfw.httpserver.exchange import DONE, Exchange
+from webfw.httputil import responses
 from webfw.iostream import StreamClosedError
 from webfw.log import gen_log
 from webfw.pubsub.messages import Gap, Message
@@ -20,7 +21,7 @@ from webfw.sansio.websocket import (
     offered_subprotocols,
     response_fields,
 )
-from webfw.web import RequestHandler
+from webfw.web import HTTPError, RequestHandler
 from webfw.web.live import Live, Place, joined, lost
 from webfw.web.xsrf import is_origin_of
 from webfw.websocket.compression import agree
@@ -34,6 +35,9 @@ __all__ = ["WebSocketHandler", "broadcast"]
 #: Tasks of ``on_close`` that have begun: the loop itself keeps only weak references.
 _kept: set["asyncio.Future[Any]"] = set()
 
+#: Statuses of the client's that another attempt may change.
+_PASSING = frozenset({408, 421, 425, 429})
+
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -43,7 +47,9 @@ def _before_the_handshake(method: _Method) -> _Method:
     @wraps(method)
     def checked(self: "WebSocketHandler", *args: Any, **kwargs: Any) -> Any:
         if self._switched:
-            raise RuntimeError(f"{method.__name__}() is of no use for a WebSocket")
+            raise RuntimeError(
+                f"{method.__name__}() is of no use for a WebSocket; see write_message and close"
+            )
         return method(self, *args, **kwargs)
 
     return checked  # type: ignore[return-value]
@@ -129,7 +135,11 @@ class WebSocketHandler(Live, RequestHandler):
 
     def _refuse(self, error: RemoteProtocolError) -> None:
         """Answer a handshake that cannot succeed."""
-        gen_log.info("%s: no WebSocket: %s", self.request.remote_ip, error)
+        request = self.request
+        message = str(error)
+        if error.status == 403:  # what to look for, where a proxy names another host
+            message += f" (Origin {request.headers.get('Origin', '')[:100]!r}, Host {request.host[:100]!r})"
+        gen_log.info("%s: no WebSocket: %s", request.remote_ip, message)
         self.clear()
         self.set_status(error.status)
         for name, value in getattr(error, "fields", ()):
@@ -232,17 +242,29 @@ class WebSocketHandler(Live, RequestHandler):
 
     def _open_failed(self, conn: WebSocketConnection, error: BaseException) -> None:
         self.callback_failed(error)
-        conn.close(CloseCode.INTERNAL_ERROR)
+        if isinstance(error, HTTPError):
+            refused = 400 <= error.status_code < 500 and error.status_code not in _PASSING
+            reason = error.reason or responses.get(error.status_code, "")
+            conn.close(
+                CloseCode.POLICY_VIOLATION if refused else CloseCode.INTERNAL_ERROR,
+                f"{error.status_code} {reason}".strip().encode()[:123].decode("utf-8", "ignore"),
+            )
+        else:
+            conn.close(CloseCode.INTERNAL_ERROR)
         conn.start(copy_context())
 
     # To override.
 
-    def open(self, *args: str, **kwargs: str) -> Awaitable[None] | None:
-        """Called when the WebSocket is open, with the groups of the route's pattern; messages wait for its end."""
+    def open(self, *args: Any, **kwargs: Any) -> Awaitable[None] | None:
+        """Called when the WebSocket is open, with the groups of the route's pattern; messages wait for its end.
+
+        An `HTTPError` for a fault of the client's closes it with 1008, after which clients do not come back;
+        `prepare` can refuse the handshake itself.
+        """
 
     def on_message(self, message: str | bytes) -> Awaitable[None] | None:
         """Called with each message: str for a text message, bytes for a binary one."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no on_message, and a message has come")
 
     def on_ping(self, data: bytes) -> Awaitable[None] | None:
         """Called when the client has sent a ping; it has been answered already."""
