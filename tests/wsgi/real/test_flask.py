@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.wsgi.real.site import MODES, Site, Visitor, contain, raw
-from webfw.web import Application, RequestHandler
+from webfw.web import Application, FallbackHandler, RequestHandler
 
 flask = pytest.importorskip("flask")
 
@@ -525,3 +525,44 @@ def test_below_a_mount(app: Any, mode: str, sites: Callable[..., Site]) -> None:
         digest = hashlib.sha256(BIG).hexdigest()
         assert visitor.upload("/flask/upload", {}, files).json["files"] == {"a": ["a", digest]}
         assert visitor.get("/").text == "native"
+
+
+@pytest.mark.parametrize("mode", ["threads", "inline"])
+def test_behind_a_fallback_handler(app: Any, mode: str, sites: Callable[..., Site]) -> None:
+    """As Tornado's users have it: what no route takes goes to the application, with the body that was read."""
+
+    def make() -> Application:
+        fallback = {"fallback": contain(app, mode)}
+        routes: list[Any] = [("/native", Native), (".*", FallbackHandler, fallback)]
+        return Application(routes, log_function=lambda h: None)
+
+    with sites(make).visitor() as visitor:
+        assert visitor.get("/native").text == "native"
+        assert visitor.get("/").text == "Hello nobody & all"
+        assert visitor.post("/login", {"name": "Ada"}).status == 302
+        assert visitor.get("/").text == "Hello Ada & all"
+        for size in (10, len(BIG)):
+            answer = visitor.upload("/upload", {}, {"a": ("a", BIG[:size])})
+            assert answer.json["files"] == {"a": ["a", hashlib.sha256(BIG[:size]).hexdigest()]}
+        assert visitor.get("/big").body == BIG
+        assert visitor.get("/rows").text.endswith("\n4999\n")
+        assert visitor.get("/native").text == "native"
+
+
+def test_in_an_executor(app: Any, sites: Callable[..., Site], expect_log: Callable[..., Any]) -> None:
+    with ThreadPoolExecutor(2, thread_name_prefix="own") as executor:
+        site = sites(lambda: contain(app, "threads", executor=executor))
+        with site.visitor() as visitor:
+            visitor.post("/login", {"name": "Ada"})
+            assert visitor.get("/").text == "Hello Ada & all"
+            assert visitor.upload("/upload", {}, {"a": ("a", BIG)}).status == 200
+            assert visitor.get("/big").body == BIG
+            response = visitor.begin("GET", "/stream?name=Ada")
+            assert response.read1() == b"first for Ada;"
+            app.events.go_on.set()
+            assert response.read() == b"second"
+            with expect_log("webfw.application", "GET /breaks", count=1):
+                response = visitor.begin("GET", "/breaks")
+                with pytest.raises((IncompleteRead, ConnectionError)):
+                    response.read()
+        site.stop()
