@@ -49,18 +49,28 @@ class Site:
     """A server in a thread of its own.
 
     :param make: called on the server's loop: what it answers with.
+    :param loop_factory: makes the server's loop.
     :param options: of the `HTTPServer`.
     """
 
-    def __init__(self, make: Callable[[], Any], **options: Any) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Any],
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+        **options: Any,
+    ) -> None:
         self.port = self.left = 0
         self.application: Any = None
         self._make = make
         self._options = options
         self._ready: Future[None] = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
+        self._thread = threading.Thread(target=self._run, args=(loop_factory,))
         self._thread.start()
         self._ready.result(10)
+
+    def _run(self, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(self._main())
 
     async def _main(self) -> None:
         try:
