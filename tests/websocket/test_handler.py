@@ -429,8 +429,9 @@ async def test_settings(peer: Any) -> None:
     assert handler.ws_connection.settings.pong_timeout == 2
 
 
-async def test_a_wrong_setting_names_itself(peer: Any, expect_log: Any) -> None:
-    client = peer(Echo, websocket_queue_policy="forget")
+async def test_a_setting_that_goes_wrong_later(peer: Any, expect_log: Any) -> None:
+    client = peer(Echo)
+    client.site.application.settings["websocket_queue_policy"] = "forget"
     with expect_log("webfw.application", "Uncaught exception"):
         await client.open()
     assert client.answer.status == 500

@@ -26,6 +26,7 @@ from webfw.web.delegate import HandlerDelegate, replay
 from webfw.web.execution import answer
 from webfw.web.handler import RequestHandler
 from webfw.web.live import Live
+from webfw.web.livesettings import check_settings
 from webfw.web.simple import ErrorHandler
 from webfw.web.static import StaticFileHandler
 from webfw.web.transforms import OutputTransform, compression_transform
@@ -68,6 +69,8 @@ class Application(ReversibleRouter):
     ``static_handler_class``, ``static_handler_args``, ``ui_modules``, ``ui_methods``, ``default_handler_class``,
     ``default_handler_args``, ``log_function``, ``request_timeout``, ``cancel_on_disconnect``, ``broker``,
     ``drain_spread``.
+
+    :raises TypeError, ValueError: a setting about clients that stay (``broker``, ``websocket_...``) is none.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Application(ReversibleRouter):
         transforms: "list[type[OutputTransform]] | None" = None,
         **settings: Any,
     ) -> None:
+        check_settings(settings)
         self.transforms: list[type[OutputTransform]] = list(transforms or ())
         compression = compression_transform(settings) if transforms is None else None
         if compression is not None:
