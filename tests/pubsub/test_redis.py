@@ -701,3 +701,45 @@ async def test_a_publisher_that_does_not_wait(redis_server: Callable[..., Any]) 
         task.cancel()
         await other
         assert await take(events, 1) == ["sent"]
+
+
+@pytest.mark.parametrize("where", ["_reconnect", "_past"])
+async def test_an_error_that_nobody_expects(
+    redis_server: Callable[..., Any],
+    expect_log: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    """It is told with its traceback, and the broker comes back all the same."""
+    server = redis_server()
+    async with (
+        RedisBroker(server.url) as broker,
+        RedisBroker(server.url) as mute,
+        broker.subscribe("a") as events,
+    ):
+        mute._pushes = b"elsewhere:"
+        await mute.publish("a", 1)
+        real = getattr(broker, where)
+        failures = 0
+
+        async def fails_once(*args: Any) -> Any:
+            nonlocal failures
+            failures += 1
+            if failures == 1:
+                raise AttributeError("in the client")
+            return await real(*args)
+
+        monkeypatch.setattr(broker, where, fails_once)
+        with expect_log(*LOST, count=1), expect_log("webfw.application", "Uncaught|has failed", count=1):
+            if where == "_reconnect":
+                assert broker._live is not None
+                broker._live.fail(ConnectionResetError("gone"))
+            else:
+                await broker.publish("a", 2)
+            async with asyncio.timeout(10):
+                while failures < 2:
+                    await asyncio.sleep(0.01)
+            await back(broker)
+        await publish_until_done(broker, "a", 3)
+        wanted = [1, 3] if where == "_reconnect" else [1, 2, 3]
+        assert await take(events, len(wanted)) == wanted

@@ -18,20 +18,20 @@ import asyncio
 import random
 import secrets
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from webfw.log import gen_log
+from webfw.log import app_log, gen_log
 from webfw.pubsub.broker import BrokerClosed, BrokerError, BrokerUnavailable
 from webfw.pubsub.chains import ANNOUNCE, LOOK, MEMORY, PRESENCE, PUBLISH, known, missing, newer, unpack
 from webfw.pubsub.hub import HubBroker
 from webfw.pubsub.messages import History, Message, encode
+from webfw.pubsub.pushes import CHUNK, Pushes, end, heeding
 from webfw.pubsub.urls import without_password
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
-    from redis.asyncio.client import PubSub
     from redis.commands.core import AsyncScript
 
 __all__ = ["RedisBroker"]
@@ -39,9 +39,6 @@ __all__ = ["RedisBroker"]
 #: What one script call publishes at most: it holds up the server, and a failure takes all of it.
 MAX_BATCH = 500
 MAX_BATCH_BYTES = 1 << 20
-
-#: Channel names in one command after an outage.
-CHUNK = 500
 
 #: The longest wait between two attempts to connect, in seconds.
 MAX_DELAY = 5.0
@@ -62,130 +59,6 @@ class _Follow:
     def __init__(self, channel: str) -> None:
         self.channel = channel
         self.held: list[bytes] | None = None
-
-
-class _Live:
-    """One pub/sub connection, as long as it holds.
-
-    :ivar failed: done, with the reason, when it does not any more.
-    """
-
-    __slots__ = ("_asked", "_broker", "_pubsub", "_reader", "_writing", "failed")
-
-    def __init__(self, broker: "RedisBroker", pubsub: "PubSub") -> None:
-        self._broker = broker
-        self._pubsub = pubsub
-        self._writing = asyncio.Lock()
-        #: Those who wait for the answers to pings, which come in turn.
-        self._asked: deque[asyncio.Future[None]] = deque()
-        self._reader: asyncio.Task[None] | None = None
-        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    async def open(self, names: Sequence[bytes]) -> None:
-        """Connect and subscribe to these, and to a name of our own, without which nothing could be read."""
-        await self._pubsub.subscribe(self._broker.own)
-        self._reader = asyncio.get_running_loop().create_task(self._read())
-        for start in range(0, len(names), CHUNK):
-            await self._write(self._pubsub.subscribe, names[start : start + CHUNK])
-        await self.settled()
-
-    async def subscribe(self, name: bytes) -> None:
-        """Subscribe, and wait until the server has done it."""
-        await self._write(self._pubsub.subscribe, [name])
-        await self.settled()
-
-    async def unsubscribe(self, name: bytes) -> None:
-        await self._write(self._pubsub.unsubscribe, [name], unless=self._broker.followed)
-
-    async def settled(self) -> None:
-        """Wait until the server has done all that it was told before."""
-        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        await self._write(self._pubsub.ping, [], answer=answer)
-        await asyncio.wait(
-            [answer, self.failed], timeout=self._broker.timeout, return_when=asyncio.FIRST_COMPLETED
-        )
-        if not answer.done():
-            self.fail(TimeoutError("no answer"))
-            self.failed.result()
-
-    async def _write(
-        self,
-        command: Any,
-        names: Sequence[bytes],
-        unless: Container[bytes] = frozenset(),
-        answer: "asyncio.Future[None] | None" = None,
-    ) -> None:
-        try:
-            async with asyncio.timeout(self._broker.timeout), self._writing:
-                if self.failed.done():
-                    self.failed.result()
-                if names and names[0] in unless:  # somebody has come back to it while this waited
-                    return
-                if answer is not None:
-                    self._asked.append(answer)
-                await _heeding(command(*names))
-        except self._broker.errors as error:
-            self.fail(error)
-            raise
-
-    def fail(self, error: Exception) -> None:
-        if not self.failed.done():
-            self.failed.set_exception(error)
-            self.failed.exception()  # whoever cares, looks; nobody need
-
-    async def _read(self) -> None:
-        get = self._pubsub.get_message
-        pushed = self._broker.pushed
-        try:
-            # When writing has failed, the client would connect again behind our back; and a cancellation can get lost
-            # on its way through it.
-            while not self.failed.done():
-                message = await get(timeout=None)
-                if message is None:
-                    continue
-                if message["type"] == "message":
-                    pushed(message["channel"], message["data"])
-                elif message["type"] == "pong":
-                    answer = self._asked.popleft()
-                    if not answer.done():
-                        answer.set_result(None)
-        except self._broker.errors as error:
-            self.fail(error)
-
-    async def last(self) -> None:
-        """Wait until it fails; a server that is silent must at least answer pings.
-
-        :raises RedisError, OSError: how it has failed.
-        """
-        while True:
-            await asyncio.wait([self.failed], timeout=self._broker.timeout / 2)
-            await self.settled()
-
-    async def close(self) -> None:
-        self.fail(ConnectionError("the connection was lost"))
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
-        await _closed(self._pubsub, self._broker.errors)
-
-
-async def _heeding(call: Awaitable[Any]) -> Any:
-    """Await something of the client's; a cancellation can get lost on its way through it, and is made up for."""
-    task = asyncio.current_task()
-    before = task.cancelling() if task is not None else 0
-    result = await call
-    if task is not None and task.cancelling() > before:
-        raise asyncio.CancelledError
-    return result
-
-
-async def _closed(what: Any, errors: tuple[type[Exception], ...]) -> None:
-    """Close something of the client's, whose other end may have stopped answering."""
-    try:
-        async with asyncio.timeout(1.0):
-            await what.aclose()
-    except errors:
-        pass
 
 
 class RedisBroker(HubBroker):
@@ -231,7 +104,7 @@ class RedisBroker(HubBroker):
         self.shown = without_password(url).partition("?")[0]
         self.timeout = timeout
         # uvloop says RuntimeError of a connection that has just been closed, and the client hands it on.
-        self.errors: tuple[type[Exception], ...] = (RedisError, OSError, BrokerError, RuntimeError)
+        self._errors: tuple[type[Exception], ...] = (RedisError, OSError, BrokerError, RuntimeError)
         self._late: tuple[type[Exception], ...] = (Late, TimeoutError)
         try:
             # No retries of the client's: it would send again what may have been done, and connect behind our back.
@@ -239,9 +112,7 @@ class RedisBroker(HubBroker):
                 url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0, ())
             )
             pool = self._client.connection_pool
-            pool.connection_class(
-                **pool.connection_kwargs
-            )  # which does not connect yet, but knows its options
+            pool.connection_class(**pool.connection_kwargs)  # it does not connect yet, but knows its options
         except ValueError as error:
             raise ValueError(f"{self.shown}: {error}") from None
         except TypeError as error:
@@ -251,16 +122,16 @@ class RedisBroker(HubBroker):
         self._prefix = prefix
         self._process = process
         self._pushes = f"{prefix}:{db}:live:".encode()
-        self.own = f"{prefix}:{db}:process:{process}".encode()
+        self._own = f"{prefix}:{db}:process:{process}".encode()
         age = min(int(min(self.history_age, 1e9) * 1000), 10**12)
         self._bounds = (self.history_size, age, max(MEMORY, age))
         script = self._client.register_script
         self._publish, self._look = script(PUBLISH), script(LOOK)
         self._tell, self._presence = script(ANNOUNCE), script(PRESENCE)
-        self.followed: dict[bytes, _Follow] = {}
+        self._followed: dict[bytes, _Follow] = {}
         #: Pending while connecting; an exception after an attempt that has failed.
-        self._state: asyncio.Future[_Live] | None = None
-        self._live: _Live | None = None
+        self._state: asyncio.Future[Pushes] | None = None
+        self._live: Pushes | None = None
         self._outbox: deque[_Entry] = deque()
         self._sending = False
         self._said: dict[str, dict[str, int]] = {}
@@ -276,8 +147,8 @@ class RedisBroker(HubBroker):
     async def _call(self, script: "AsyncScript", *args: Any) -> Any:
         try:
             async with self._asking, asyncio.timeout(self.timeout):
-                return await _heeding(script(args=args))
-        except self.errors as error:
+                return await heeding(script(args=args))
+        except self._errors as error:
             raise self._unavailable(error) from error
 
     def _common(self) -> tuple[Any, ...]:
@@ -289,12 +160,12 @@ class RedisBroker(HubBroker):
         try:
             async with asyncio.timeout(self.timeout):
                 server = await self._client.info("server")
-        except self.errors as error:
-            await _closed(self._client, self.errors)
+        except self._errors as error:
+            await end(self._client, self._errors)
             raise self._unavailable(error) from error
         version = str(server.get("redis_version", ""))
         if [int(word) for word in version.split(".")[:2] if word.isdigit()] < [6, 2]:
-            await _closed(self._client, self.errors)
+            await end(self._client, self._errors)
             raise BrokerUnavailable(f"{self.shown}: Redis 6.2 or newer is needed, not {version}")
         self._state = asyncio.get_running_loop().create_future()
         self.spawn(self._stay_connected())
@@ -302,7 +173,13 @@ class RedisBroker(HubBroker):
     async def _stay_connected(self) -> None:
         attempt, away = 0, False
         while not self._closed:
-            live = _Live(self, self._client.pubsub())
+            live = Pushes(
+                self._client.pubsub(),
+                self._own,
+                timeout=self.timeout,
+                errors=self._errors,
+                pushed=self._pushed,
+            )
             try:
                 await self._reconnect(live)
                 if self._closed:
@@ -314,7 +191,10 @@ class RedisBroker(HubBroker):
                 self._live = live
                 self._change_state().set_result(live)
                 await live.last()
-            except self.errors as error:
+            except Exception as error:
+                # Border: whatever the client raises, we have to come back.
+                if not isinstance(error, self._errors):
+                    app_log.error("Uncaught exception in the connection to %s", self.shown, exc_info=True)
                 state = self._change_state()
                 if attempt:
                     state.set_exception(self._unavailable(error))
@@ -329,20 +209,20 @@ class RedisBroker(HubBroker):
             await asyncio.sleep(random.uniform(0, min(MAX_DELAY, 0.05 * 2**attempt)))
             attempt = min(attempt + 1, 10)
 
-    def _change_state(self) -> "asyncio.Future[_Live]":
+    def _change_state(self) -> "asyncio.Future[Pushes]":
         """The state that those see who wait for a connection, undecided."""
         assert self._state is not None
         if self._state.done():
             self._state = asyncio.get_running_loop().create_future()
         return self._state
 
-    async def _reconnect(self, live: _Live) -> None:
+    async def _reconnect(self, live: Pushes) -> None:
         """Subscribe to all that is followed, and catch up with it."""
-        for follow in self.followed.values():
+        for follow in self._followed.values():
             follow.held = []
         async with asyncio.timeout(self.timeout):
-            await live.open(list(self.followed))
-        behind = [(name, follow) for name, follow in self.followed.items() if self._position(follow)]
+            await live.open(list(self._followed))
+        behind = [(name, follow) for name, follow in self._followed.items() if self._position(follow)]
         for start in range(0, len(behind), CHUNK):
             part = behind[start : start + CHUNK]
             async with asyncio.timeout(self.timeout):
@@ -363,7 +243,7 @@ class RedisBroker(HubBroker):
         if position is None:
             return  # followed no more
         _, complete, before, messages = await self._past(follow.channel, position, "", -1)
-        if self.followed.get(name) is not follow or follow.held is not held:
+        if self._followed.get(name) is not follow or follow.held is not held:
             return  # another connection sees to it
         if not complete:
             self.lost(follow.channel, before)
@@ -380,9 +260,9 @@ class RedisBroker(HubBroker):
     def newer(self, id: str, than: str) -> bool:
         return newer(id, than)
 
-    def pushed(self, name: bytes, data: bytes) -> None:
+    def _pushed(self, name: bytes, data: bytes) -> None:
         """Take what has come on a pub/sub channel."""
-        follow = self.followed.get(name)
+        follow = self._followed.get(name)
         if follow is None:
             return
         if follow.held is not None:
@@ -405,20 +285,22 @@ class RedisBroker(HubBroker):
         """Get what is missing although no outage was seen."""
         try:
             await self._catch_up(name, follow)
-        except BrokerError as error:
+        except Exception as error:
             if self._live is not None:
-                self._live.fail(error)  # all will be caught up with on the next one
+                self._live.fail(self._unavailable(error))  # all will be caught up with on the next one
+            if not isinstance(error, BrokerError):
+                raise
 
     def _release(self, name: bytes, follow: _Follow) -> None:
         """Let pushes through, those first that were held."""
         held, follow.held = follow.held, None
         for data in held or ():
-            self.pushed(name, data)
+            self._pushed(name, data)
 
     async def engine_follow(self, channel: str) -> str:
         name = self._pushes + channel.encode()
         live = await self._connection()
-        follow = self.followed[name] = _Follow(channel)
+        follow = self._followed[name] = _Follow(channel)
         try:
             async with asyncio.timeout(self.timeout):
                 await live.subscribe(name)
@@ -426,15 +308,15 @@ class RedisBroker(HubBroker):
             if live.failed.done():
                 live.failed.result()
         except BaseException as error:
-            if self.followed.get(name) is follow:
-                del self.followed[name]
+            if self._followed.get(name) is follow:
+                del self._followed[name]
             self.spawn(self._unsubscribe(live, name))
-            if isinstance(error, self.errors):
+            if isinstance(error, self._errors):
                 raise self._unavailable(error) from error
             raise
         return position
 
-    async def _connection(self) -> _Live:
+    async def _connection(self) -> Pushes:
         """The connection for pushes, when the attempt that is under way has succeeded."""
         assert self._state is not None
         try:
@@ -445,14 +327,14 @@ class RedisBroker(HubBroker):
 
     async def engine_unfollow(self, channel: str) -> None:
         name = self._pushes + channel.encode()
-        self.followed.pop(name, None)
+        self._followed.pop(name, None)
         if self._live is not None:
             await self._unsubscribe(self._live, name)
 
-    async def _unsubscribe(self, live: _Live, name: bytes) -> None:
+    async def _unsubscribe(self, live: Pushes, name: bytes) -> None:
         try:
-            await live.unsubscribe(name)
-        except self.errors:
+            await live.unsubscribe(name, unless=self._followed)
+        except self._errors:
             pass  # an outage does it too
 
     # Looking back.
@@ -513,7 +395,7 @@ class RedisBroker(HubBroker):
                 try:
                     async with asyncio.timeout(self.timeout):
                         ids = (await self._publish(args=args)).decode().split()
-                except self.errors as error:
+                except self._errors as error:
                     if isinstance(error, self._late):  # those behind have waited for as long
                         batch += self._outbox
                         self._outbox.clear()
@@ -571,4 +453,4 @@ class RedisBroker(HubBroker):
             self._state.exception()
         self._fail_all(self._outbox, None)
         self._outbox.clear()
-        await _closed(self._client, self.errors)
+        await end(self._client, self._errors)
