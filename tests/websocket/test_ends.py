@@ -114,6 +114,22 @@ async def test_who_is_written_to_while_it_goes(peer: Any) -> None:
     assert Answers.seen == ["begin a", "end a", "begin b", "end b", ("close", None, None)]
 
 
+async def test_a_write_that_has_failed_is_not_the_next_callbacks_fault(peer: Any) -> None:
+    """The transport knows before the connection does: the rest of a read finds it closing."""
+    client = peer(type("Answers", (Echo, Recorder), {}))
+    await client.open()
+    write = client.wire.write
+
+    def fail(data: bytes) -> None:
+        client.wire.is_closing = lambda: True
+
+    client.wire.write = fail
+    assert await client.send("a", "b", "c") == []
+    client.wire.write = write
+    by_reset(client)
+    assert not client.site.application.live
+
+
 async def test_a_writer_that_waits_is_told_at_once(peer: Any) -> None:
     """Else the callback would wait for the end, and the end for the callback."""
 

@@ -282,7 +282,8 @@ class WebSocketConnection(Deadlines, OlderNames):
 
     def _failed(self, endpoint: Endpoint, error: BaseException) -> None:
         """A callback has raised: tell of it, hand nothing more on, and close."""
-        if isinstance(error, WebSocketClosedError) and (self._lost or self.client_terminated):
+        gone = self._lost or self.client_terminated or self.wire.transport.is_closing()
+        if gone and isinstance(error, WebSocketClosedError):
             return  # the peer has gone while it was being written to, which is nobody's fault
         self._deaf = True
         self._tell(endpoint.callback_failed, error)
