@@ -1,6 +1,7 @@
 """WSGI applications on a real socket, in each of the ways to run them."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -65,9 +66,13 @@ class Client:
 
     async def _body(self, answer: Answer) -> None:
         if answer.headers.get("Transfer-Encoding") == "chunked":
-            while size := int(await self.reader.readuntil(b"\r\n"), 16):
-                answer.body += await self.reader.readexactly(size)
-                assert await self.reader.readexactly(2) == b"\r\n"
+            body = bytearray()
+            try:
+                while size := int(await self.reader.readuntil(b"\r\n"), 16):
+                    body += await self.reader.readexactly(size)
+                    assert await self.reader.readexactly(2) == b"\r\n"
+            finally:
+                answer.body = bytes(body)
             assert await self.reader.readexactly(2) == b"\r\n"
         elif "Content-Length" in answer.headers:
             answer.body = await self.reader.readexactly(int(answer.headers["Content-Length"]))
@@ -91,7 +96,10 @@ class Client:
         except ConnectionError:
             pass
 
-    def abort(self) -> None:
+    def reset(self) -> None:
+        """Cut the connection, so that the other side learns at once that nobody is there."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.writer.transport.abort()
 
 

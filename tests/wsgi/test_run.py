@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 import gc
-import socket
 import sys
 import threading
 import warnings
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.web.conftest import Site
-from tests.wsgi.conftest import Client, Serve, request, until
+from tests.wsgi.conftest import Serve, request, until
 from webfw.wsgi import WSGIContainer
 from webfw.wsgi.run import size_of
 from webfw.wsgi.startresponse import StartResponse
@@ -552,13 +551,6 @@ def _shut(served: Any) -> bool:
     return any(conn._eof for conn in served.server._connections)
 
 
-def reset(client: Client) -> None:
-    """Cut a connection, so that the other side learns at once."""
-    sock = client.writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    client.abort()
-
-
 async def test_gone_while_it_runs(serve: Serve) -> None:
     gate, told = threading.Event(), []
     running = threading.Event()
@@ -578,7 +570,7 @@ async def test_gone_while_it_runs(serve: Serve) -> None:
             client = await served.connect()
             client.send(request())
             await until(running.is_set)
-            reset(client)
+            client.reset()
             assert await served.logged(1) == [499]
             gate.set()
     assert told == [True, True]
@@ -601,7 +593,7 @@ async def test_gone_while_it_waits_for_a_thread(serve: Serve) -> None:
         second.send(request("/2"))
         third.send(request("/3"))
         await until(lambda: served.container._pool.busy == 3)
-        reset(second)
+        second.reset()
         assert await served.logged(1) == [499]
         gate.set()
         assert (await third.answer()).body == (await first.answer()).body == b"hello"
@@ -632,7 +624,7 @@ async def test_gone_while_it_streams(serve: Serve, mode: str, by_write: bool) ->
         client = await served.connect()
         client.send(request())
         await client.reader.readexactly(100_000)
-        reset(client)
+        client.reset()
         await until(ended.is_set)
         assert await served.logged(1) == [200]
         if mode == "threads":
@@ -646,7 +638,7 @@ async def test_gone_in_the_middle_of_its_body(serve: Serve, mode: str) -> None:
             client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + body)
             await client.writer.drain()
             await until(lambda: served.server._connections)
-            reset(client)
+            client.reset()
             await until(lambda: not served.server._connections)
         assert served.log == []
 
