@@ -9,6 +9,7 @@ import pytest
 
 from webfw.httpserver import HTTPServer
 from webfw.netutil import bind_sockets
+from webfw.web import Application, LongPollHandler
 from webfw.websocket import websocket_connect
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,15 +76,26 @@ def test_blocks_are_found() -> None:
     assert blocks(page) == [(3, "x = 1\n", None), (7, "y\n", "no network"), (14, "if x:\n    y = 2\n", None)]
 
 
-async def test_the_tutorial_counts_visitors_and_lets_them_talk() -> None:
-    namespace: dict[str, Any] = {"__name__": "tutorial"}
-    page = ROOT / "docs/tutorial.md"
-    for _, source, _ in blocks(page.read_text(encoding="utf-8")):
-        exec(compile(source, str(page), "exec"), namespace)
-    server = HTTPServer(namespace["app"])
+def _run(page: str) -> dict[str, Any]:
+    """What a page of the manual defines."""
+    namespace: dict[str, Any] = {"__name__": "page"}
+    path = ROOT / "docs" / page
+    for _, source, skip in blocks(path.read_text(encoding="utf-8")):
+        if skip is None:
+            exec(compile(source, str(path), "exec"), namespace)
+    return namespace
+
+
+def _serve(app: Application) -> tuple[HTTPServer, int]:
+    server = HTTPServer(app)
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
-    port = sockets[0].getsockname()[1]
+    return server, sockets[0].getsockname()[1]
+
+
+async def test_the_tutorial_counts_visitors_and_lets_them_talk() -> None:
+    namespace = _run("tutorial.md")
+    server, port = _serve(namespace["app"])
 
     async def visit() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -104,3 +116,25 @@ async def test_the_tutorial_counts_visitors_and_lets_them_talk() -> None:
     writer.close()
     await server.drain(timeout=2)
     await namespace["app"].broker.close()
+
+
+async def test_what_is_published_in_a_thread_reaches_a_program_that_polls() -> None:
+    class Poll(LongPollHandler):
+        def open(self) -> None:
+            self.subscribe("prices")
+
+    namespace = _run("howto/live-updates.md")
+    app = namespace["app"]
+    app.add_handlers(".*", [("/poll", Poll)])
+    server, port = _serve(app)
+    messages = namespace["messages"](f"http://127.0.0.1:{port}/poll")
+    first = asyncio.ensure_future(asyncio.to_thread(next, messages))
+    while not app.live:  # the first poll, which has given it a cursor, is over
+        await asyncio.sleep(0.01)
+    loop = asyncio.get_running_loop()
+    identifier = await asyncio.to_thread(namespace["from_a_thread"], loop, 7)
+    assert await first == {"channel": "prices", "id": identifier, "data": {"price": 7}}
+    await namespace["tick"]()
+    assert "time" in (await asyncio.to_thread(next, messages))["data"]
+    await server.drain(timeout=2)
+    await app.broker.close()
