@@ -1,6 +1,7 @@
 """What the manual and the README show is true: their Python blocks run, and their links lead somewhere."""
 
 import asyncio
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,12 @@ async def test_what_is_published_in_a_thread_reaches_a_program_that_polls() -> N
     assert "time" in (await asyncio.to_thread(next, messages))["data"]
     await server.drain(timeout=2)
     await app.broker.close()
+
+
+def test_modules_that_are_said_to_be_missing_are() -> None:
+    page = (ROOT / "docs/howto/port-from-tornado.md").read_text(encoding="utf-8")
+    listed = re.search(r"Not there yet: (.*?), and", page, re.DOTALL)
+    assert listed
+    names = re.findall(r"`(\w+)`", listed[1])
+    assert names
+    assert [name for name in names if importlib.util.find_spec(f"webfw.{name}")] == []
