@@ -212,6 +212,28 @@ async def test_nothing_is_lost_when_a_reader_gives_up() -> None:
         assert await connection.read_message() == "a"
 
 
+@pytest.mark.parametrize("others", [0, 1])
+async def test_nothing_is_lost_when_a_reader_is_cancelled_just_as_a_message_comes(others: int) -> None:
+    """As a timeout may do: between the message's coming and the reader's turn."""
+    async with serving() as peer, websocket_connect(peer.url()) as connection:
+
+        async def read() -> Any:
+            return await connection.read_message()
+
+        first = asyncio.ensure_future(read())
+        await asyncio.sleep(0)
+        later = [asyncio.ensure_future(read()) for _ in range(others)]
+        await asyncio.sleep(0)
+        connection.on_message("a")
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert (await later[0] if others else await connection.read_message()) == "a"
+        await connection.write_message("b")
+        assert await connection.read_message() == "b"
+        assert connection._unread_size == 0
+
+
 async def test_after_the_end_there_is_only_the_end() -> None:
     async with serving() as peer:
         connection = await websocket_connect(peer.url())

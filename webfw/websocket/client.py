@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextvars import copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -33,8 +33,10 @@ Message = str | bytes
 
 if TYPE_CHECKING:
     _Task = asyncio.Task["WebSocketClientConnection"]
+    _Future = asyncio.Future[Message | None]
 else:
     _Task = asyncio.Task
+    _Future = asyncio.Future
 
 
 def websocket_connect(
@@ -115,6 +117,20 @@ class Connecting(_Task):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.result().__aexit__(kind, error, traceback)
+
+
+class _Reading(_Future):
+    """A message that somebody waits for; where the task that waits is cancelled when it has come, it is given back."""
+
+    connection: "WebSocketClientConnection"
+
+    def __await__(self) -> Generator[Any, None, Message | None]:
+        try:
+            return (yield from super().__await__())
+        except asyncio.CancelledError:
+            if not self.cancelled() and self.done():
+                self.connection._give_back(self.result())
+            raise
 
 
 class WebSocketClientConnection:
@@ -220,7 +236,8 @@ class WebSocketClientConnection:
         """
         if self._on_message_callback is not None:
             raise RuntimeError("messages go to the on_message_callback")
-        future: asyncio.Future[Message | None] = self._loop.create_future()
+        future = _Reading(loop=self._loop)
+        future.connection = self
         if self.read_queue:
             message = self.read_queue.popleft()
             self._unread_size -= len(message)
@@ -234,6 +251,18 @@ class WebSocketClientConnection:
         if callback is not None:
             IOLoop.current().add_future(future, callback)
         return future
+
+    def _give_back(self, message: Message | None) -> None:
+        """A message has not reached the task that waited for it: it is the next one again."""
+        if message is None:
+            return
+        while self._readers:
+            reader = self._readers.popleft()
+            if not reader.done():
+                reader.set_result(message)
+                return
+        self.read_queue.appendleft(message)
+        self._unread_size += len(message)
 
     def __aiter__(self) -> AsyncIterator[Message]:
         return self
