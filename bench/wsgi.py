@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bench import beside, slow_clients
 from bench.http import (
+    APPS,
     BROWSER_FIELDS,
     CONNECTIONS,
     ROOT,
@@ -41,6 +42,8 @@ THREADS = 8
 SLEEPERS = 16
 #: What `wsgi_apps.sleep` waits, and what that many threads can do at best.
 BOUND = SLEEPERS / 0.020
+#: The row of what they do without a server.
+ALONE = "threads alone"
 
 Command = Callable[[int], list[str]]
 
@@ -157,15 +160,24 @@ def requests(plan: Plan) -> Samples:
 
 
 def sleeping(plan: Plan) -> Rates:
-    """Requests a second of an application that sleeps, by server."""
+    """Requests a second of an application that sleeps, by server; and sleeps a second of threads without a server."""
     rates: Rates = {}
+    seconds = max(plan.seconds, 3.0)  # as the first answers come after a sleep, and the last sleeps are cut
     for number, server in plan.turns():
+        if len(rates.setdefault(ALONE, [])) == number:
+            rates[ALONE].append(alone(plan, seconds))
         print(f"sleep, round {number + 1} of {plan.rounds}: {server.name}", file=sys.stderr)
         peer = server.peer("wsgi_apps:sleep", SLEEPERS)
         with serving(peer, plan.python, plan.server_cpu) as (_, port):
             load(port, [], 1, plan.load_cpu)
-            rates.setdefault(server.name, []).append(rate(port, plan.seconds, plan.load_cpu))
+            rates.setdefault(server.name, []).append(rate(port, seconds, plan.load_cpu))
     return rates
+
+
+def alone(plan: Plan, seconds: float) -> float:
+    """Sleeps a second in threads that do nothing else."""
+    command = [str(plan.python), str(APPS / "bare_wsgi_sleep.py"), str(SLEEPERS), str(seconds)]
+    return float(subprocess.check_output(pinned(plan.server_cpu, command), timeout=seconds + 20))
 
 
 def rate(port: int, seconds: float, cpu: int | None) -> float:
