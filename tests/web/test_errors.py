@@ -10,6 +10,7 @@ import pytest
 
 from webfw.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest, RequestStartLine, responses
 from webfw.iostream import StreamClosedError
+from webfw.pubsub import BrokerUnavailable
 from webfw.sansio.errors import LocalProtocolError
 from webfw.web.errors import Errors, Finish, HTTPError, MissingArgumentError
 
@@ -199,6 +200,15 @@ def test_any_other_exception(expect_log: Any) -> None:
     assert page.answer == (500, "Internal Server Error", INTERNAL)
     assert records[0].exc_info[0] is ZeroDivisionError
     assert records[0].exc_info[2] is not None
+
+
+def test_a_broker_that_is_away_is_one_line_and_503(expect_log: Any) -> None:
+    words = r"^No broker for GET /p\?q \(10\.0\.0\.1\): redis://example: refused$"
+    with expect_log("webfw.application", words, logging.ERROR, count=1) as records:
+        page = Page().fail(BrokerUnavailable("redis://example: refused"))
+    assert records[0].exc_info is None
+    assert page.answer[0] == 503
+    assert page._headers["Retry-After"] == "2"
 
 
 def test_our_fault_against_the_protocol_is_an_error(expect_log: Any) -> None:

@@ -9,6 +9,7 @@ from webfw.escape import xhtml_escape
 from webfw.httputil import responses
 from webfw.iostream import StreamClosedError
 from webfw.log import app_log, gen_log
+from webfw.pubsub.broker import BrokerUnavailable
 from webfw.sansio.errors import RemoteProtocolError
 from webfw.web.state import HandlerState
 from webfw.web.tracebacks import traceback_page
@@ -130,6 +131,8 @@ class Errors(HandlerState):
             reason = exception.reason
         self.clear()
         self.set_status(status_code, reason=fit_reason(reason))
+        if isinstance(exception, BrokerUnavailable):
+            self.set_header("Retry-After", 2)
         try:
             self.write_error(status_code, **kwargs)
         except Exception:
@@ -180,13 +183,18 @@ class Errors(HandlerState):
         """Log an exception that a handler raised; override it to report exceptions elsewhere too.
 
         `HTTPError` is logged as a warning and without a traceback, if it has a ``log_message``; what the client did
-        against the protocol as information, in one line; anything else as an error of the application, with traceback.
+        against the protocol as information, in one line; that the broker is away as an error, in one line; anything
+        else as an error of the application, with traceback.
         """
         if isinstance(value, HTTPError):
             if value.log_message:
                 gen_log.warning("%d %s: %s", _status_of(value), self._request_summary(), value.get_message())
         elif isinstance(value, RemoteProtocolError):
             gen_log.info("%d %s: %s", value.status, self._request_summary(), value)
+        elif isinstance(
+            value, BrokerUnavailable
+        ):  # of an outage there are many, and the traceback tells nothing
+            app_log.error("No broker for %s: %s", self._request_summary(), value)
         elif isinstance(value, StreamClosedError) and self._client_left():
             gen_log.debug("The client left before the response was complete: %s", self._request_summary())
         else:
@@ -223,6 +231,8 @@ class Errors(HandlerState):
             status = _status_of(e)
         elif isinstance(e, RemoteProtocolError):
             status = e.status
+        elif isinstance(e, BrokerUnavailable):
+            status = 503
         self.send_error(status, exc_info=(type(e), e, e.__traceback__))
 
     def _client_left(self) -> bool:
