@@ -16,7 +16,7 @@ COVERAGE_TOOL = ROOT.parent / "shared" / "compat" / "api_coverage.py"
 
 #: The modules whose every documented name and parameter is there.
 COMPLETE = ["util", "escape", "log", "httputil", "template", "ioloop", "iostream", "netutil"]
-COMPLETE += ["tcpclient", "tcpserver", "httpserver", "routing", "web", "websocket"]
+COMPLETE += ["tcpclient", "tcpserver", "httpserver", "routing", "web", "websocket", "wsgi"]
 
 
 def modules() -> list[str]:

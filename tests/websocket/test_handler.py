@@ -9,7 +9,7 @@ import pytest
 from tests.web.conftest import Sites
 from tests.websocket.conftest import HANDSHAKE
 from webfw.pubsub import BrokerUnavailable, MemoryBroker
-from webfw.sansio.websocket import Close
+from webfw.sansio.websocket import Close, Ping
 from webfw.web import Application, HTTPError, RequestHandler
 from webfw.websocket import WebSocketClosedError, WebSocketHandler, broadcast
 from webfw.websocket.connection import WebSocketConnection
@@ -604,6 +604,15 @@ async def test_a_broker_that_cannot_be_reached(peer: Any, expect_log: Any) -> No
     client = peer(Room, broker=Away())
     with expect_log("webfw.application", "Cannot subscribe: redis://example: connection refused"):
         assert await client.open() == [Close(1013, "no broker")]
+
+
+async def test_each_ping_has_a_heartbeat_that_scripts_can_see(peer: Any) -> None:
+    client = peer(Room, websocket_ping_interval=10)
+    await client.open()
+    assert await client.pass_time(10.1) == [Ping(b""), "{}"]
+    plain = peer(Echo, websocket_ping_interval=10)
+    await plain.open()
+    assert await plain.pass_time(10.1) == [Ping(b"")]
 
 
 async def test_going_away(peer: Any) -> None:

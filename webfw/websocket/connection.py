@@ -90,6 +90,7 @@ class WebSocketConnection(Deadlines, OlderNames):
         "close_reason",
         "closing",
         "endpoint",
+        "heartbeat",
         "machine",
         "settings",
         "wire",
@@ -125,6 +126,8 @@ class WebSocketConnection(Deadlines, OlderNames):
         self._ping_at = self._pong_by = self._stall_at = self._close_by = inf
         self._stall_mark = 0
         self._last_words: tuple[int | None, str] = (None, "")
+        #: A message that goes with each ping: scripts in browsers cannot see pings.
+        self.heartbeat: SharedMessage | None = None
 
     def connected(self, wire: Wire, gone: Callable[[], None] | None = None) -> None:
         """Begin to read: the wire is ours.

@@ -10,6 +10,7 @@ from webfw.sansio.websocket import CloseCode
 if TYPE_CHECKING:
     from webfw.iostream.wire import Wire
     from webfw.websocket.settings import ConnectionSettings
+    from webfw.websocket.shared import SharedMessage
 
 __all__ = ["Deadlines"]
 
@@ -41,6 +42,7 @@ class Deadlines:
         _stall_at: float
         _stall_mark: int
         deadline: float
+        heartbeat: SharedMessage | None
         settings: ConnectionSettings
         wire: Wire
 
@@ -49,6 +51,7 @@ class Deadlines:
         def abort(self) -> None: ...
         def close(self, code: int | None = None, reason: str | bytes | None = None) -> None: ...
         def ping(self, data: bytes = b"") -> None: ...
+        def send_shared(self, message: SharedMessage) -> None: ...
 
     def _end_within(self, seconds: float) -> None:
         """Cut the connection unless it has ended by then."""
@@ -100,6 +103,8 @@ class Deadlines:
                 self._watch_stall()
             elif not self.wire.transport.is_closing():
                 self.ping()
+                if self.heartbeat is not None:
+                    self.send_shared(self.heartbeat)
                 if self._heard and self.settings.pong_timeout:  # else the last one waits for its answer still
                     self._heard = False
                     self._pong_by = now + self.settings.pong_timeout

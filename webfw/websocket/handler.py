@@ -22,7 +22,7 @@ from webfw.sansio.websocket import (
     response_fields,
 )
 from webfw.web import HTTPError, RequestHandler
-from webfw.web.live import Live, Place, joined, lost
+from webfw.web.live import Live, Place, envelope, joined, lost
 from webfw.web.xsrf import is_origin_of
 from webfw.websocket.compression import agree
 from webfw.websocket.connection import WebSocketConnection
@@ -53,6 +53,10 @@ def _before_the_handshake(method: _Method) -> _Method:
         return method(self, *args, **kwargs)
 
     return checked  # type: ignore[return-value]
+
+
+#: An envelope that says nothing but that the connection is alive.
+_HEARTBEAT = SharedMessage("{}")
 
 
 def broadcast(
@@ -435,6 +439,8 @@ class WebSocketHandler(Live, RequestHandler):
 
     def _live_joined(self, place: Place) -> None:
         if self.ws_connection is not None:
+            if self.message_form is envelope:  # the client speaks the live protocol
+                self.ws_connection.heartbeat = _HEARTBEAT
             self.ws_connection.send_shared(SharedMessage(joined(place.channel, place.position or "")))
 
     def _live_lost(self, place: Place) -> None:
