@@ -95,6 +95,10 @@ def test_missing_app_dir(tmp_path: Path) -> None:
         ("import tgt_absent_dependency", "No module named 'tgt_absent_dependency' (DIR/tgt_fails.py:1)"),
         ("import tgt_fails.deeper", "tgt_fails"),
         ("def broken(:\n", "SyntaxError: "),
+        (
+            "from webfw.web import Application\n\nApplication(drain_spread=-1)",
+            "ValueError: drain_spread must not be -1 (DIR/tgt_fails.py:3)",
+        ),
         ("import sys\nsys.exit('go away')", "SystemExit: go away (DIR/tgt_fails.py:2)"),
     ],
 )

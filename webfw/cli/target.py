@@ -20,6 +20,9 @@ _T = TypeVar("_T")
 
 _TARGET = re.compile(r"(?P<module>\w+(?:\.\w+)*):(?P<attribute>[^\W\d]\w*(?:\.[^\W\d]\w*)*)(?P<call>\(\))?")
 
+#: What the names of webfw's own files begin with.
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+
 _EXAMPLE = "for example demos.hello:app or shop.main:make_app()"
 
 
@@ -133,17 +136,23 @@ def _guarded(call: Callable[[], _T], failure: str) -> _T:
 
 
 def _place(error: BaseException) -> str:
-    """The file and line the exception comes from: the innermost frame outside the import machinery."""
+    """The file and line the exception comes from: the innermost frame outside the import machinery.
+
+    A line of the application counts before those of webfw that it has called: there the mistake is.
+    """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
-    place = "unknown place"
+    place = ours = ""
     step: TracebackType | None = error.__traceback__
     while step is not None:
         filename = step.tb_frame.f_code.co_filename
         if not filename.startswith("<frozen importlib") and filename not in (__file__, importlib.__file__):
-            place = f"{filename}:{step.tb_lineno}"
+            if filename.startswith(_PACKAGE):
+                ours = f"{filename}:{step.tb_lineno}"
+            else:
+                place = f"{filename}:{step.tb_lineno}"
         step = step.tb_next
-    return place
+    return place or ours or "unknown place"
 
 
 def _file_of(module: ModuleType) -> str:
