@@ -153,6 +153,28 @@ def test_how_many_may_wait() -> None:
     pool.join(10)
 
 
+def test_jobs_of_one_turn_are_handed_over_together() -> None:
+    turns: list[Any] = []
+    pool = ThreadPool(1, 100, "test", turns.append)
+    jobs = [Job() for _ in range(5)]
+    for job in jobs:
+        job.gate.set()
+        assert pool.submit(job)
+    assert len(turns) == 1
+    assert pool._jobs.empty()
+    turns.pop()()
+    for job in jobs:
+        assert job.ended.wait(10)
+    last = Job()
+    last.gate.set()
+    pool.submit(last)
+    pool.close()  # what has not been handed over yet is run
+    pool.join(10)
+    assert last.ended.is_set()
+    turns.pop()()
+    assert pool.busy == 0
+
+
 def test_sizes_that_are_none() -> None:
     with pytest.raises(ValueError, match="a pool needs at least 1 thread, not 0"):
         ThreadPool(0, 1, "test")

@@ -194,7 +194,7 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         self.mailbox = Mailbox(loop)
         self._environs.set_multiprocess(task_id() is not None)
         if not self._inline and self.executor is None:
-            self._pool = ThreadPool(self.threads, self._max_waiting, "webfw-wsgi")
+            self._pool = ThreadPool(self.threads, self._max_waiting, "webfw-wsgi", loop.call_soon)
 
     def _submit(self, run: ThreadRun, loop: asyncio.AbstractEventLoop) -> None:
         """Have a thread run a request."""

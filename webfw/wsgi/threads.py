@@ -66,16 +66,27 @@ class ThreadPool:
     :param size: at least 1.
     :param limit: jobs that may wait for a thread.
     :param name: what the threads are called.
+    :param soon: has the loop call something in its next turn: jobs that come in one turn are handed over together then,
+        so that threads and loop do not take the interpreter's lock from each other for every single one.  Without it,
+        each is handed over at once.
 
     The threads are daemons: a stuck one does not keep the process.
     """
 
-    def __init__(self, size: int, limit: int, name: str) -> None:
+    def __init__(
+        self,
+        size: int,
+        limit: int,
+        name: str,
+        soon: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
         if size < 1:
             raise ValueError(f"a pool needs at least 1 thread, not {size}")
         self.size = size
         self.limit = limit
         self._name = name
+        self._soon = soon
+        self._batch: list[Job] = []
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
@@ -92,8 +103,18 @@ class ThreadPool:
             self.busy += 1
             if self.busy > len(self._threads) and len(self._threads) < self.size:
                 self._start()
-        self._jobs.put(job)
+        if self._soon is None:
+            self._jobs.put(job)
+        else:
+            if not self._batch:
+                self._soon(self._hand_over)
+            self._batch.append(job)
         return True
+
+    def _hand_over(self) -> None:
+        batch, self._batch = self._batch, []
+        for job in batch:
+            self._jobs.put(job)
 
     def _start(self) -> None:
         self._started += 1
@@ -131,6 +152,7 @@ class ThreadPool:
 
     def close(self) -> None:
         """Have the threads end when they are done with what waits."""
+        self._hand_over()
         with self._lock:
             if self._closed:
                 return
