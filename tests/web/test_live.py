@@ -14,7 +14,17 @@ from webfw.httputil import HTTPServerRequest, RequestStartLine
 from webfw.pubsub import BrokerUnavailable, Gap, Message
 from webfw.pubsub.messages import check_channel
 from webfw.web import HTTPError
-from webfw.web.live import MAX_CURSOR, Live, Place, decode_cursor, encode_cursor, envelope, joined, lost
+from webfw.web.live import (
+    MAX_CURSOR,
+    Live,
+    Place,
+    decode_cursor,
+    encode_cursor,
+    envelope,
+    formed,
+    joined,
+    lost,
+)
 
 
 class Door(Live):
@@ -322,3 +332,11 @@ async def test_publish(broker: HeldBroker) -> None:
     id = await door.publish("room", "hello")
     assert door.sent[1:] == ["hello"]
     assert door._positions() == {"room": id}
+
+
+def test_what_a_form_may_be() -> None:
+    message = Message("room", "1", {"a": 1})
+    assert formed(lambda each: each.id, message) == "1"
+    assert formed(lambda each: b"\xff", message) == b"\xff"
+    with pytest.raises(TypeError, match="message_form must give str or bytes, not dict"):
+        formed(lambda each: each.data, message)

@@ -683,3 +683,17 @@ async def test_a_forgotten_on_message_is_named(peer: Any, expect_log: Any) -> No
     with expect_log("webfw.application", "Uncaught exception") as records:
         await client.send("hello")
     assert "Deaf has no on_message" in str(records[0].exc_info[1])
+
+
+async def test_a_form_that_is_no_text(peer: Any, expect_log: Any) -> None:
+    class Plain(Room):
+        message_form = staticmethod(lambda message: message.data)
+
+    client = peer(Plain)
+    await client.open()
+    await client.settle()
+    with expect_log("webfw.application", "what becomes of a message of room") as records:
+        await client.site.application.broker.publish("room", {"a": 1})
+        [told] = await client.settle()
+    assert "must be str or bytes, not dict" in str(records[0].exc_info[1])
+    assert json.loads(told) == {"channel": "room", "lost": True}

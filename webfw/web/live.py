@@ -22,7 +22,7 @@ from webfw.web.state import HandlerState
 if TYPE_CHECKING:
     from asyncio import Future
 
-__all__ = ["Live", "Place", "decode_cursor", "encode_cursor", "envelope", "joined", "lost"]
+__all__ = ["Live", "Place", "decode_cursor", "encode_cursor", "envelope", "formed", "joined", "lost"]
 
 #: The longest cursor that is read, in characters: as much as a request's head has room for.
 MAX_CURSOR = 64 * 1024
@@ -46,6 +46,17 @@ def joined(channel: str, position: str) -> str:
 def lost(channel: str) -> str:
     """The envelope that says that messages are missing here."""
     return json_encode({"channel": channel, "lost": True})
+
+
+def formed(form: Callable[[Message], str | bytes], message: Message) -> str | bytes:
+    """What a `Live.message_form` makes of a message.
+
+    :raises TypeError: neither str nor bytes.
+    """
+    made = form(message)
+    if not isinstance(made, (str, bytes)):
+        raise TypeError(f"message_form must give str or bytes, not {type(made).__name__}")
+    return made
 
 
 def encode_cursor(positions: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from webfw.escape import json_encode
 from webfw.pubsub.messages import Gap, Message
-from webfw.web.live import Place, encode_cursor, envelope, lost
+from webfw.web.live import Place, encode_cursor, envelope, formed, lost
 from webfw.web.livehandler import LiveHandler
 
 __all__ = ["LongPollHandler"]
@@ -104,11 +104,13 @@ class LongPollHandler(LiveHandler):
         """What stands for a message in the answer, made once for all clients."""
         form = self.message_form
         if getattr(form, "__self__", None) is self:
-            return _as_json(form(message))
+            return _as_json(formed(form, message))
         key = (LongPollHandler, form)
         text: str | None = message.forms.get(key)
         if text is None:
-            text = message.forms[key] = envelope(message) if form is envelope else _as_json(form(message))
+            text = message.forms[key] = (
+                envelope(message) if form is envelope else _as_json(formed(form, message))
+            )
         return text
 
     def _live_joined(self, place: Place) -> None:
