@@ -8,6 +8,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -641,6 +642,57 @@ async def test_gone_in_the_middle_of_its_body(serve: Serve, mode: str) -> None:
             client.reset()
             await until(lambda: not served.server._connections)
         assert served.log == []
+
+
+async def test_a_stream_whose_task_is_cancelled_is_cut(serve: Serve) -> None:
+    # As the end of a program does with every task.
+    made = Body(*[b"x" * 1000] * 1_000_000)
+    async with serve(answering(lambda: made), "inline", wrong=True) as served:
+        client = await served.connect()
+        client.send(request())
+        await client.reader.readexactly(1000)
+        (task,) = served.container._tasks
+        task.cancel()
+        await until(task.done)
+        assert made.closed == 1
+        assert served.log == [200]
+        await client.rest()
+
+
+async def test_a_file_whose_task_is_cancelled_is_cut(serve: Serve, tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(100_000_000)
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", list(PLAIN))
+        return environ["wsgi.file_wrapper"]((tmp_path / "large").open("rb"))
+
+    async with serve(app, wrong=True) as served:
+        client = await served.connect()
+        client.send(request())
+        await client.reader.readexactly(1000)
+        (task,) = served.container._tasks
+        task.cancel()
+        await until(task.done)
+        assert served.log == [200]
+        assert len(await client.rest()) < 100_000_000
+
+
+async def test_an_answer_that_cannot_be_sent(
+    serve: Serve, mode: str, expect_log: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any) -> None:
+        raise ValueError("not to be sent")
+
+    for make in (lambda: [b"hello"], lambda: Body(b"he", b"llo")):
+        async with serve(answering(make), mode, wrong=True) as served:
+            with monkeypatch.context() as patch:
+                patch.setattr("webfw.wsgi.run.ResponseStartLine", broken)
+                patch.setattr("webfw.wsgi.run.Run._send_whole", broken)
+                with expect_log("webfw.application", "uncaught exception in the app", count=1) as records:
+                    assert (await served.ask()).status == 500
+            assert "not to be sent" in str(records[0].exc_info[1])
+            assert served.log == [500]
 
 
 # --- contexts, early hints ---

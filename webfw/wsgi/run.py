@@ -227,11 +227,9 @@ class Run:
             return
         begin = self.start
         assert begin.status is not None
-        self.exchange.write_headers(ResponseStartLine("", begin.status, self._reason()), begin.headers)
+        line = ResponseStartLine("", begin.status, begin.reason or responses.get(begin.status, "Unknown"))
+        self.exchange.write_headers(line, begin.headers)
         self.status = begin.status
-
-    def _reason(self) -> str:
-        return self.start.reason or responses.get(self.start.status or 0, "Unknown")
 
     def _send_whole(self, body: bytes) -> None:
         """Send a whole response in one write."""
@@ -604,21 +602,20 @@ class ThreadRun(Run):
 
     def deadline_passed(self, now: float) -> None:
         """The application has taken too long: 504, and another thread in place of the one that is stuck in it."""
-        outlet = self._outlet
-        if outlet is not None and outlet.has_moved():
-            assert self.container.request_timeout is not None
-            self.deadline = now + self.container.request_timeout
+        assert self.container.request_timeout is not None
+        self.deadline = now + self.container.request_timeout
+        if self._outlet is not None and self._outlet.has_moved():
             return
-        self.deadline = inf
-        if self.watched is not None:
-            self.watched(self)
         thread = self.thread
         if thread is not None:
             app_log.error(
                 "%s: the application takes too long; it is here:\n%s", self.summary(), stack_of(thread)
             )
             self.container.replace(thread)
+            if self.watched is not None:
+                self.watched(self)
         elif not self._over:
+            # It may be about to begin, and is watched until it has ended.
             app_log.error("%s: no thread was free in time", self.summary())
         self.gone = True
         self.refuse(504)
