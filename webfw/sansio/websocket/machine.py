@@ -516,7 +516,8 @@ def _payload(data: str | bytes, binary: bool) -> bytes:
         if not binary and not data.isascii():
             data.decode()
     except (UnicodeEncodeError, UnicodeDecodeError) as error:
-        raise LocalProtocolError(f"a text message must be Unicode text: {error.reason}") from None
+        hint = "" if isinstance(data, str) else "; other bytes need binary=True"
+        raise LocalProtocolError(f"a text message must be Unicode text: {error.reason}{hint}") from None
     return data
 
 
