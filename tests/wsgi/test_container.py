@@ -49,6 +49,28 @@ def test_what_it_may_not_be_made_with(
         WSGIContainer(**{"wsgi_application": echo} | options)
 
 
+# --- the way back to the loop ---
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+async def test_an_application_knows_the_loop(serve: Serve, threads: int) -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def on_the_loop() -> str:
+        return threading.current_thread().name
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        loops.append(environ["webfw.loop"])
+        start_response("200 OK", list(PLAIN))
+        if not threads:
+            return [b"MainThread"]
+        return [asyncio.run_coroutine_threadsafe(on_the_loop(), environ["webfw.loop"]).result(10).encode()]
+
+    async with serve(app, threads=threads) as served:
+        assert (await served.ask("/")).body == b"MainThread"
+    assert loops == [asyncio.get_running_loop()]
+
+
 # --- executors ---
 
 

@@ -179,6 +179,7 @@ class WSGIContainer(HTTPServerConnectionDelegate):
             run.release()
             return
         environ["webfw.client_disconnected"] = run.client_disconnected
+        environ["webfw.loop"] = loop
         environ["wsgi.early_hints"] = run.early_hints
         run.environ = environ
         exchange.set_close_callback(run.client_gone)
