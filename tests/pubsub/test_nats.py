@@ -217,7 +217,7 @@ async def test_what_was_missed_in_an_outage_is_recovered(tmp_path: Path, expect_
                     expect_log("webfw.general", "the connection is back", level=20, count=1),
                 ):
                     proxy.shut()
-                    await soon(lambda: not reader._client.is_connected)  # type: ignore[union-attr]
+                    await soon(lambda: not reader._server.connected)
                     for n in range(1, 50):
                         await writer.publish("a", n)
                     with pytest.raises(BrokerUnavailable, match="no connection now"):
@@ -240,7 +240,7 @@ async def test_too_long_an_outage_is_a_gap(tmp_path: Path, expect_log: Any) -> N
                 await take(events, 1)
                 with expect_log("webfw.general", "connection is lost"):
                     proxy.shut()
-                    await soon(lambda: not reader._client.is_connected)  # type: ignore[union-attr]
+                    await soon(lambda: not reader._server.connected)
                     for n in range(1, 20):
                         await writer.publish("a", n)
                     proxy.open()
@@ -286,7 +286,7 @@ async def test_the_server_is_killed_and_started_again(tmp_path: Path, expect_log
                     with pytest.raises(BrokerUnavailable, match="127.0.0.1"):
                         await one.publish("a", "never")
                     assert time.monotonic() - began < 2
-                    await soon(lambda: not one._client.is_connected)  # type: ignore[union-attr]
+                    await soon(lambda: not one._server.connected)
                     with pytest.raises(BrokerUnavailable):
                         await one.publish("a", "never")
                     await server.start()
@@ -322,13 +322,12 @@ async def test_a_stream_that_somebody_removes(tmp_path: Path) -> None:
             for n in range(3):
                 await one.publish("a", n)
             await take(events, 3)
-            assert one._js is not None
-            await one._js.delete_stream("webfw")
+            await one._server.context().delete_stream("webfw")
             await one.publish("a", "new")  # makes it again; the numbers begin anew
             assert plain(await until(events, "new")) == [Gap("a", "history"), "new"]
             await one.publish("a", "newer")
             assert plain(await take(events, 1)) == ["newer"]
-            await one._js.delete_stream("webfw")
+            await one._server.context().delete_stream("webfw")
             assert (await two.history("a")).messages == []
 
 
@@ -339,7 +338,7 @@ async def test_closing_during_an_outage(tmp_path: Path, expect_log: Any) -> None
         await broker.attach(listener, "a", member="m")
         with expect_log("webfw.general", "connection is lost"):
             server.kill()
-            await soon(lambda: not broker._client.is_connected)  # type: ignore[union-attr]
+            await soon(lambda: not broker._server.connected)
             place = await asyncio.wait_for(_attach_fails(broker), 2)
             assert place is None
             await asyncio.wait_for(broker.close(), 3)
@@ -372,7 +371,7 @@ async def test_a_server_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                     with pytest.raises(BrokerUnavailable):
                         await call()
                 assert time.monotonic() - began < 3
-                await soon(lambda: not broker._client.is_connected)  # type: ignore[union-attr]
+                await soon(lambda: not broker._server.connected)
                 server.process.send_signal(signal.SIGCONT)
                 await patiently(lambda: broker.publish("a", "end"))
             got = plain(await until(events, "end"))
@@ -386,7 +385,7 @@ async def test_leaving_during_an_outage(tmp_path: Path, expect_log: Any) -> None
         place = await broker.attach(Collector(), "a")
         with expect_log("webfw.general", "connection is lost"):
             proxy.shut()
-            await soon(lambda: not broker._client.is_connected)  # type: ignore[union-attr]
+            await soon(lambda: not broker._server.connected)
             place.detach()
             await soon(lambda: not broker.channels)
             assert not broker._follows
@@ -451,7 +450,7 @@ async def test_a_quiet_channel_that_is_followed_has_no_gap(tmp_path: Path, expec
                 assert (await reader.history("quiet", id)).complete
                 with expect_log("webfw.general", "connection is lost"):
                     proxy.shut()
-                    await soon(lambda: not reader._client.is_connected)  # type: ignore[union-attr]
+                    await soon(lambda: not reader._server.connected)
                     proxy.open()
                     await patiently(lambda: reader.publish("quiet", 2))
                     assert plain(await take(quiet, 1)) == [2]
@@ -460,15 +459,14 @@ async def test_a_quiet_channel_that_is_followed_has_no_gap(tmp_path: Path, expec
 @pytest.mark.parametrize("keep", [0, 3])
 async def test_messages_that_go_away_while_they_are_read(keep: int, tmp_path: Path) -> None:
     async with running(tmp_path) as server, NatsBroker(server.url) as broker:
-        pull = broker._pull
+        pull = broker._server._pull
 
         async def late(stream: str, consumer: str, count: int) -> Any:
-            assert broker._js is not None
-            await broker._js.purge_stream(stream, keep=keep)
+            await broker._server.context().purge_stream(stream, keep=keep)
             return await pull(stream, consumer, count)
 
         ids = [await broker.publish("a", n) for n in range(6)]
-        broker._pull = late  # type: ignore[method-assign]
+        broker._server._pull = late  # type: ignore[method-assign]
         past = await broker.history("a", ids[0])
         assert (plain(past.messages), past.complete) == (list(range(6 - keep, 6)), False)
 
@@ -503,7 +501,7 @@ async def test_who_starts_at_the_same_time(tmp_path: Path) -> None:
 
 async def test_what_others_write_is_ignored(tmp_path: Path, expect_log: Any) -> None:
     async with running(tmp_path) as server, NatsBroker(server.url) as broker:
-        client = broker._client
+        client = broker._server.client
         assert client is not None
         with expect_log("webfw.general", "what came for 'a b' is ignored: no message of webfw", level=20):
             async with broker.subscribe("a b") as events:
@@ -512,6 +510,10 @@ async def test_what_others_write_is_ignored(tmp_path: Path, expect_log: Any) -> 
                 await broker.publish("a b", 1)
                 await client.publish(subject, b"\xff not ours")
                 await client.publish(broker._subject("r", "a b"), b"sfaked")
+                for data in (b"{", b"[1]", b'{"m": "many"}'):
+                    await client.publish(broker._subject("w", "a b") + ".x", data)
+                    await client.flush()
+                    assert await broker.presence("a b") == {}
                 await broker.publish("a b", 2)
                 assert plain(await take(events, 2)) == [1, 2]
             assert plain((await broker.history("a b")).messages) == [1, 2]

@@ -27,22 +27,21 @@ import re
 import secrets
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from webfw.log import gen_log
 from webfw.pubsub.broker import BrokerUnavailable
 from webfw.pubsub.hub import HubBroker
+from webfw.pubsub.jetstream import JetStream, complete_from
 from webfw.pubsub.messages import History, Message, decode, encode
 from webfw.pubsub.urls import without_password
 
 if TYPE_CHECKING:
-    from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
-    from nats.js import JetStreamContext
-    from nats.js.api import StreamConfig, StreamInfo
+    from nats.js.api import StreamInfo
 
 __all__ = ["NatsBroker"]
 
@@ -56,17 +55,11 @@ _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 RECONNECT = 0.5
 RETRY = 0.2
 
-#: Seconds without a message after which a server that was asked for some is asked whether there are any.
-IDLE = 0.2
-
 #: Seconds between questions whether a server that says nothing is still there; after two without answer it is not.
 PING = 10
 
 #: The longest time, in seconds, between two looks at how far the stream is.
 TICK = 15.0
-
-#: A stream's description says from which number on it has all that its limits of today promise.
-_DESCRIPTION = "webfw: complete from {}"
 
 
 class _Follow:
@@ -136,11 +129,15 @@ class NatsBroker(HubBroker):
             raise ValueError(f"storage must be 'file' or 'memory', not {storage!r}")
         self._storage = api.StorageType(storage)
         self._api = api
-        self._failures = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
         self._too_large = nats.errors.MaxPayloadError
-        self._no_stream = (nats.js.errors.NoStreamResponseError, nats.js.errors.NotFoundError)
-        self._client: Client | None = None
-        self._js: JetStreamContext | None = None
+        self._server = JetStream(
+            self.shown,
+            timeout,
+            api,
+            failures=(nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError),
+            no_stream=(nats.js.errors.NoStreamResponseError, nats.js.errors.NotFoundError),
+            spawn=self.spawn,
+        )
         self._epoch = ""
         self._me = secrets.token_hex(8)
         self._follows: dict[str, _Follow] = {}
@@ -179,13 +176,14 @@ class NatsBroker(HubBroker):
             either: set[asyncio.Future[Any]] = {connecting, refused}
             await asyncio.wait(either, timeout=self.timeout, return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done():
-                raise self._unavailable(refused.result() if refused.done() else TimeoutError("no answer"))
-            await self._ask_server(connecting)
-            self._client = client
-            self._js = client.jetstream(timeout=self.timeout)
+                raise self._server.unavailable(
+                    refused.result() if refused.done() else TimeoutError("no answer")
+                )
+            await self._server.ask(connecting)
+            self._server.use(client)
             await self._ensure()
         except BaseException:
-            self._client = self._js = None
+            self._server.use(None)
             connecting.cancel()
             await asyncio.gather(connecting, return_exceptions=True)
             await client.close()
@@ -194,8 +192,8 @@ class NatsBroker(HubBroker):
         self.spawn(self._keep_looking())
 
     async def engine_close(self) -> None:
-        client, self._client = self._client, None
-        self._js = None
+        client = self._server.client
+        self._server.use(None)
         self._follows.clear()
         if client is not None:
             await client.close()
@@ -203,33 +201,13 @@ class NatsBroker(HubBroker):
     async def _disconnected(self) -> None:
         self._outages += 1
         self._settling = None
-        if self._client is not None and not self._closed:
+        if self._server.client is not None and not self._closed:
             gen_log.warning("%s: the connection is lost, trying to get it back", self.shown)
 
     async def _reconnected(self) -> None:
         if not self._closed:
             gen_log.info("%s: the connection is back", self.shown)
             self._resync()
-
-    def _unavailable(self, error: BaseException) -> BrokerUnavailable:
-        reason = str(error) or type(error).__name__
-        return BrokerUnavailable(f"{self.shown}: {without_password(reason)}")
-
-    def _connected(self) -> "JetStreamContext":
-        """What to ask the server with.
-
-        :raises BrokerUnavailable: at once while there is no connection; what nats-py would keep for later would be
-            published later, too.
-        """
-        if self._client is None or self._js is None or not self._client.is_connected:
-            raise BrokerUnavailable(f"{self.shown}: there is no connection now")
-        return self._js
-
-    async def _ask_server(self, answer: Awaitable[_T]) -> _T:
-        try:
-            return await answer
-        except self._failures as error:
-            raise self._unavailable(error) from error
 
     # The streams.
 
@@ -241,7 +219,7 @@ class NatsBroker(HubBroker):
     async def _ensure(self) -> "StreamInfo":
         """Have both streams there, with the limits of today."""
         age = 0.0 if self.history_age > 1e9 else max(self.history_age, 0.1)
-        info = await self._ensure_stream(
+        info = await self._server.ensure(
             name=self.prefix,
             subjects=[f"{self.prefix}.m.>"],
             max_msgs_per_subject=(self.history_size if self.history_age else 0) + 1,
@@ -249,7 +227,7 @@ class NatsBroker(HubBroker):
             storage=self._storage,
             republish=self._api.RePublish(src=f"{self.prefix}.m.>", dest=f"{self.prefix}.r.>"),
         )
-        await self._ensure_stream(
+        await self._server.ensure(
             name=f"{self.prefix}-presence",
             subjects=[f"{self.prefix}.w.>"],
             max_msgs_per_subject=1,
@@ -259,36 +237,12 @@ class NatsBroker(HubBroker):
         self._see(info)
         return info
 
-    async def _ensure_stream(self, **limits: Any) -> "StreamInfo":
-        js = self._connected()
-        try:
-            info = await self._ask_server(js.stream_info(limits["name"]))
-        except BrokerUnavailable as error:
-            if not isinstance(error.__cause__, self._no_stream):
-                raise
-            config = self._api.StreamConfig(description=_DESCRIPTION.format(0), **limits)
-            try:
-                return await self._ask_server(js.add_stream(config))
-            except BrokerUnavailable:
-                # Another process may have been the first to make it, with other limits.
-                info = await self._ask_server(js.stream_info(limits["name"]))
-        limits.pop("storage")  # what it was made with
-        if all(getattr(info.config, name) == value for name, value in limits.items()):
-            return info
-        floor = _floor(info.config)
-        if limits["max_msgs_per_subject"] > (info.config.max_msgs_per_subject or 0):
-            floor = info.state.last_seq  # what was removed until now had not to wait for so many to follow
-        config = self._api.StreamConfig(
-            description=_DESCRIPTION.format(floor), storage=info.config.storage, **limits
-        )
-        return await self._ask_server(js.update_stream(config))
-
     async def _info(self, subject: str | None = None) -> "StreamInfo":
-        js = self._connected()
+        js = self._server.context()
         try:
-            info = await self._ask_server(js.stream_info(self.prefix, subjects_filter=subject))
+            info = await self._server.ask(js.stream_info(self.prefix, subjects_filter=subject))
         except BrokerUnavailable as error:
-            if not isinstance(error.__cause__, self._no_stream):
+            if not isinstance(error.__cause__, self._server.no_stream):
                 raise
             info = await self._ensure()
         self._see(info)
@@ -309,69 +263,6 @@ class NatsBroker(HubBroker):
         found = _ID.fullmatch(id)
         return int(found[2]) if found is not None and found[1] == self._epoch else None
 
-    async def _read(
-        self, stream: str, subject: str, start: int | None = None
-    ) -> list[tuple[str, int, bytes]]:
-        """What a stream has for a subject from a number on, or the newest of each subject: subject, number, data."""
-        js, api, client = self._connected(), self._api, self._client
-        assert client is not None
-        policy = api.DeliverPolicy.LAST_PER_SUBJECT if start is None else api.DeliverPolicy.BY_START_SEQUENCE
-        consumer = await self._ask_server(
-            js.add_consumer(
-                stream,
-                config=api.ConsumerConfig(
-                    deliver_policy=policy,
-                    opt_start_seq=start,
-                    filter_subject=subject,
-                    ack_policy=api.AckPolicy.NONE,
-                    mem_storage=True,
-                    inactive_threshold=max(5.0, 2 * self.timeout),  # if it is not deleted below
-                ),
-            )
-        )
-        try:
-            count = consumer.num_pending or 0
-            return await self._ask_server(self._pull(stream, consumer.name, count)) if count else []
-        finally:
-            if client.is_connected:
-                self.spawn(self._delete_consumer(stream, consumer.name))
-
-    async def _pull(self, stream: str, consumer: str, count: int) -> list[tuple[str, int, bytes]]:
-        """Have a consumer's messages delivered, in one batch."""
-        js, client = self._connected(), self._client
-        assert client is not None
-        got: list[tuple[str, int, bytes]] = []
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        async def take(message: "Msg") -> None:
-            ended = message.headers is not None and "Status" in message.headers  # fewer are there by now
-            if not ended:
-                got.append((message.subject, message.metadata.sequence.stream, message.data))
-            if (ended or len(got) == count) and not done.done():
-                done.set_result(None)
-
-        inbox = client.new_inbox()
-        subscription = await client.subscribe(inbox, cb=take)
-        try:
-            ask = json.dumps({"batch": count, "no_wait": True}).encode()
-            await client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", ask, reply=inbox)
-            async with asyncio.timeout(self.timeout):
-                while not (await asyncio.wait([done], timeout=IDLE))[0]:
-                    # A server whose messages went away after it had counted them says nothing at all.
-                    state = await js.consumer_info(stream, consumer)
-                    sent = state.delivered.consumer_seq if state.delivered is not None else 0
-                    if not state.num_pending and len(got) >= sent:
-                        break
-        finally:
-            await subscription.unsubscribe()
-        return got
-
-    async def _delete_consumer(self, stream: str, name: str) -> None:
-        try:
-            await self._ask_server(self._connected().delete_consumer(stream, name))
-        except BrokerUnavailable:
-            pass  # the server forgets it by itself
-
     # What the hub asks for.
 
     async def engine_publish(self, channel: str, message: Any) -> str:
@@ -379,19 +270,19 @@ class NatsBroker(HubBroker):
         subject = self._subject("m", channel)
         try:
             try:
-                ack = await self._connected().publish(subject, data, timeout=self.timeout)
-            except self._no_stream:
+                ack = await self._server.context().publish(subject, data, timeout=self.timeout)
+            except self._server.no_stream:
                 await self._ensure()
-                ack = await self._connected().publish(subject, data, timeout=self.timeout)
+                ack = await self._server.context().publish(subject, data, timeout=self.timeout)
         except self._too_large as error:
             raise ValueError(f"{self.shown} takes no message of {len(data)} bytes") from error
-        except self._failures as error:
-            raise self._unavailable(error) from error
+        except self._server.failures as error:
+            raise self._server.unavailable(error) from error
         return f"{self._epoch}-{ack.seq}"
 
     async def engine_follow(self, channel: str) -> str:
-        client = self._client
-        self._connected()
+        client = self._server.client
+        self._server.context()
         assert client is not None
         follow = self._follows[channel] = _Follow()
 
@@ -402,7 +293,7 @@ class NatsBroker(HubBroker):
                 self._take(channel, follow, int(number), int(before), message.data)
 
         try:
-            follow.subscription = await self._ask_server(
+            follow.subscription = await self._server.ask(
                 client.subscribe(self._subject("r", channel), cb=take)
             )
             # Asked after the subscription, on one connection: what comes to the stream later, also comes here.
@@ -417,7 +308,7 @@ class NatsBroker(HubBroker):
         if follow is not None and follow.subscription is not None:
             try:
                 await follow.subscription.unsubscribe()
-            except self._failures:
+            except self._server.failures:
                 pass  # the connection is closed
 
     async def engine_history(
@@ -431,7 +322,7 @@ class NatsBroker(HubBroker):
             known = after is not None and after <= info.state.last_seq
             found: list[tuple[str, int, bytes]] = []
             if info.state.messages:
-                found = await self._read(
+                found = await self._server.read(
                     self.prefix, subject, after + 1 if known and after is not None else 1
                 )
             complete = since is None
@@ -457,7 +348,7 @@ class NatsBroker(HubBroker):
         """Whether the stream still has all that came to a channel after a number, as far as it can be known."""
         info = await self._info(subject)  # asked after reading: what was there then was not removed before
         state = info.state
-        if not _floor(info.config) <= after <= state.last_seq:
+        if not complete_from(info.config) <= after <= state.last_seq:
             return False
         entry = self.channels.get(channel)
         here = None if entry is None or entry.position is None else self._parse(entry.position)
@@ -467,10 +358,10 @@ class NatsBroker(HubBroker):
         if (state.subjects or {}).get(subject, 0) < info.config.max_msgs_per_subject:
             return True
         try:
-            js = self._connected()
-            first = await self._ask_server(js.get_msg(self.prefix, seq=1, next=True, subject=subject))
+            js = self._server.context()
+            first = await self._server.ask(js.get_msg(self.prefix, seq=1, next=True, subject=subject))
         except BrokerUnavailable as error:
-            if isinstance(error.__cause__, self._no_stream):
+            if isinstance(error.__cause__, self._server.no_stream):
                 return False  # too old in this moment
             raise
         return first.seq is not None and first.seq <= after
@@ -484,14 +375,19 @@ class NatsBroker(HubBroker):
 
     async def engine_presence(self, channel: str) -> dict[str, int]:
         here: Counter[str] = Counter()
-        for _, _, data in await self._read(f"{self.prefix}-presence", self._subject("w", channel) + ".*"):
-            here.update(json.loads(data))
+        for _, _, data in await self._server.read(
+            f"{self.prefix}-presence", self._subject("w", channel) + ".*"
+        ):
+            try:
+                here.update({str(member): int(count) for member, count in json.loads(data).items()})
+            except (ValueError, TypeError, AttributeError):
+                gen_log.info("%s: who is said to be in %r is ignored: %r", self.shown, channel, data[:40])
         return dict(here)
 
     async def engine_announce(self, channel: str, members: dict[str, int]) -> None:
-        js = self._connected()
+        js = self._server.context()
         subject = f"{self._subject('w', channel)}.{self._me}"
-        await self._ask_server(js.publish(subject, json.dumps(members).encode(), timeout=self.timeout))
+        await self._server.ask(js.publish(subject, json.dumps(members).encode(), timeout=self.timeout))
 
     def newer(self, id: str, than: str) -> bool:
         epoch, _, number = id.partition("-")
@@ -533,7 +429,7 @@ class NatsBroker(HubBroker):
                 try:
                     past = await self.engine_history(name, entry.position, None, None)
                 except BrokerUnavailable:
-                    if self._client is None or not self._client.is_connected:
+                    if not self._server.connected:
                         break  # and once more when it is back
                     await asyncio.sleep(RETRY)
         finally:
@@ -564,7 +460,7 @@ class NatsBroker(HubBroker):
                 try:
                     await self._ensure()
                 except BrokerUnavailable:
-                    if self._client is None or not self._client.is_connected:
+                    if not self._server.connected:
                         return  # until it is back
                     self._again = True  # it is there, but JetStream is not ready yet
                     await asyncio.sleep(RETRY)
@@ -603,11 +499,6 @@ class NatsBroker(HubBroker):
             if self._settling is not None:
                 self._settled = self._settling
             self._settling = last
-
-
-def _floor(config: "StreamConfig") -> int:
-    found = re.search(r"complete from (\d+)", config.description or "")
-    return int(found[1]) if found is not None else 0
 
 
 def _from_url(url: str) -> dict[str, Any]:
