@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.pubsub.fakehub import FakeHub, FakeServer
-from webfw.pubsub import BrokerClosed, BrokerUnavailable, Gap, History, Message
+from webfw.pubsub import BrokerClosed, BrokerError, BrokerUnavailable, Gap, History, Message
 from webfw.testing import check_broker
 from webfw.testing.brokers.bench import Collector
 
@@ -450,6 +450,47 @@ async def test_a_loss_where_ids_have_another_origin() -> None:
             say(hub, "a", n)
         assert today.data == [12]
         assert yesterday.data == [Gap("a", "history"), 11, 12]
+
+
+# --- where it belongs ---
+
+
+def test_another_loop_is_refused() -> None:
+    hub = FakeHub()
+
+    async def use() -> None:
+        await hub.publish("a", 1)
+
+    async def misuse() -> None:
+        for call in (hub.publish("a", 1), hub.history("a"), hub.attach(Collector(), "a"), hub.close()):
+            with pytest.raises(BrokerError, match="this FakeHub was started on another event loop"):
+                await call
+
+    with asyncio.Runner() as first:
+        first.run(use())
+        with asyncio.Runner() as second:
+            second.run(misuse())
+        first.run(hub.close())
+    assert hub.ended
+
+
+async def test_a_child_neither_uses_nor_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FakeHub() as hub:
+        listener = Collector()
+        await hub.attach(listener, "a", member="m")
+        with monkeypatch.context() as patch:
+            patch.setattr("os.getpid", lambda: -1)
+            for call in (hub.publish("a", 1), hub.presence("a"), hub.attach(Collector(), "a")):
+                with pytest.raises(BrokerError, match="this FakeHub was started before the fork"):
+                    await call
+        await hub.publish("a", 2)
+        assert listener.data == [2]
+        calls = len(hub.calls)
+        with monkeypatch.context() as patch:
+            patch.setattr("os.getpid", lambda: -1)
+            await hub.close()
+        assert (len(hub.calls), hub.ended, listener.closed) == (calls, False, 0)
+        await hub._end_tasks()
 
 
 # --- presence ---

@@ -5,6 +5,7 @@ subclass) says how to publish, follow and look back, and calls `arrived` with wh
 """
 
 import asyncio
+import os
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -128,6 +129,9 @@ class HubBroker(Broker):
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready = False
         self._closed = False
+        #: Where it was started: neither another process nor another loop can use its connection.
+        self._pid = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     # What an engine must do.
 
@@ -262,8 +266,23 @@ class HubBroker(Broker):
 
     # The contract.
 
+    def _check_home(self) -> None:
+        """Refuse to be used where its connection is not.
+
+        :raises BrokerError: it was started before a fork, or on another loop.
+        """
+        if self._pid != os.getpid():
+            raise BrokerError(
+                f"this {type(self).__name__} was started before the fork; start one in each process"
+            )
+        if self._loop is not asyncio.get_running_loop():
+            raise BrokerError(
+                f"this {type(self).__name__} was started on another event loop; start one on each"
+            )
+
     async def start(self) -> None:
         if self._ready:
+            self._check_home()
             return
         if self._closed:
             raise _closed()
@@ -284,6 +303,7 @@ class HubBroker(Broker):
     async def _start(self) -> None:
         await self.engine_start()
         if not self._closed:
+            self._pid, self._loop = os.getpid(), asyncio.get_running_loop()
             self._ready = True
             self.spawn(self._keep_presence())
 
@@ -301,7 +321,9 @@ class HubBroker(Broker):
 
     async def publish(self, channel: str, message: Any) -> str:
         check_channel(channel)
-        if not self._ready:
+        if self._ready:
+            self._check_home()
+        else:
             await self.start()
         id = await self._ask(self.engine_publish(channel, message))
         self.stats.published += 1
@@ -463,6 +485,13 @@ class HubBroker(Broker):
     async def close(self) -> None:
         if self._closed:
             return
+        if self._ready:
+            if self._pid != os.getpid():
+                # After a fork: the connection is the parent's, who would lose it with what would be said here.
+                self._closed, self._ready = True, False
+                self.channels.clear()
+                return
+            self._check_home()
         self._closed = True
         self._ready = False
         channels, self.channels = self.channels, {}

@@ -163,6 +163,26 @@ async def test_a_hub_that_does_not_come_up(path: str, make: Make, monkeypatch: p
     other.release()
 
 
+async def test_a_hub_that_hangs_at_its_start_does_not_hold_up_the_loop(
+    path: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "START_TIMEOUT", 0.05)
+    monkeypatch.setattr(broker, "START_GRACE", 0.01)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(place: Place, linger: float) -> "subprocess.Popen[bytes]":
+        started.append(subprocess.Popen(["sleep", "60"]))
+        return started[-1]
+
+    monkeypatch.setattr(broker, "start_hub", start)
+    with pytest.raises(BrokerUnavailable, match=r"no hub has come up in 0.05 s"):
+        await make().start()
+    (process,) = started
+    process.kill()
+    while process.returncode is None:  # somebody waits for it
+        await asyncio.sleep(0.005)
+
+
 async def test_starting_can_be_cancelled(path: str, make: Make, hub_of: Any) -> None:
     one = make()
     starting = asyncio.ensure_future(one.start())
@@ -721,14 +741,14 @@ async def test_a_broker_that_was_started_before_the_fork(make: Make) -> None:
         pid = os.fork()
         if not pid:
             try:
-                one.engine_publish("a", "x").send(None)
+                one.publish("a", "x").send(None)
             except BaseException as error:
                 os.write(w, str(error).encode())
             os._exit(0)
         os.close(w)
         os.waitpid(pid, 0)
         with open(r, "rb") as pipe:
-            assert pipe.read().endswith(b"this broker was started before the fork; start it in each process")
+            assert pipe.read().endswith(b"was started before the fork; start one in each process")
         await one.publish("a", "x")
 
 

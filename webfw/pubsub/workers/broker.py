@@ -5,10 +5,10 @@ It finds or starts the hub, comes back to it when the connection is lost, and th
 
 import asyncio
 import json
-import os
 import random
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
@@ -31,6 +31,9 @@ START_TIMEOUT = 10.0
 
 #: Seconds between two looks whether it is there.
 START_INTERVAL = 0.02
+
+#: Seconds for which the loop may wait for the process that has started it.
+START_GRACE = 0.5
 
 #: Seconds before the second attempt to come back, and the most between two; the first is made at once.
 FIRST_DELAY = 0.05
@@ -87,8 +90,6 @@ class WorkersBroker(HubBroker):
         self.autostart = autostart
         self.linger = linger
         self._link: Link | None = None
-        #: In which process it was started: two must not share a connection.
-        self._process = 0
         #: When we came back last, and how long to wait before the next attempt.
         self._since = self._delay = 0.0
 
@@ -100,7 +101,6 @@ class WorkersBroker(HubBroker):
                 f"{self.url}: this platform has no Unix sockets; take another broker here"
             )
         self._link = await self._open()
-        self._process = os.getpid()
 
     async def _open(self) -> Link:
         """Connect to the hub, which is started if need be.
@@ -131,7 +131,10 @@ class WorkersBroker(HubBroker):
                 await asyncio.sleep(START_INTERVAL)
         finally:
             if process is not None:
-                process.wait()  # not for long: it ends as soon as the hub listens
+                try:
+                    process.wait(START_GRACE)  # not for long: it ends as soon as the hub listens
+                except subprocess.TimeoutExpired:  # one that hangs must not hold up the loop
+                    threading.Thread(target=process.wait, daemon=True, name="webfw-hub").start()
 
     async def _connect(self) -> Link:
         loop = asyncio.get_running_loop()
@@ -170,10 +173,6 @@ class WorkersBroker(HubBroker):
             if self._closed:
                 raise BrokerClosed("this broker has been closed")
             raise BrokerUnavailable(f"{self.url}: there is no connection to the hub now")
-        if self._process != os.getpid():
-            raise BrokerError(
-                f"{self.url}: this broker was started before the fork; start it in each process"
-            )
         return link
 
     def _link_lost(self, link: Link) -> None:
