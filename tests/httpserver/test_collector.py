@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import random
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -124,3 +125,19 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         collector.add(b"c")
     assert collector._file is not None
     assert collector._file.closed
+
+
+def test_small_pieces_cost_no_more_than_their_bytes() -> None:
+    """A client decides how its body is cut."""
+    collector = BodyCollector()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for n in range(200_000):
+            collector.add(bytes([n & 0xFF, n >> 8 & 0xFF]))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert collector.size == 400_000
+    assert after - before < 1_000_000
+    assert collector.read()[510:514] == b"\xff\0\0\1"

@@ -360,3 +360,29 @@ def test_no_environ_shares_anything_with_the_next() -> None:
 
     make()["SCRIPT_NAME"] = "changed"
     assert make()["SCRIPT_NAME"] == ""
+
+
+async def test_requests_of_one_connection_do_not_mix(serve: Serve, mode: str) -> None:
+    """What is remembered of the fields of a connection's last request holds for equal fields only."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        names = ("PATH_INFO", "HTTP_HOST", "HTTP_X_A", "REQUEST_METHOD", "CONTENT_LENGTH", "HTTP_MINE")
+        told = "|".join(str(environ.get(name, "-")) for name in names)
+        environ["HTTP_MINE"] = environ["HTTP_X_A"] = "changed by the application"
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [told.encode()]
+
+    async with serve(app, mode) as served:
+        client = await served.connect()
+        for path, fields, expected in [
+            ("/1", {"X_A": "a"}, "/1|example.com|a|GET|-|-"),
+            ("/2", {"X_A": "a"}, "/2|example.com|a|GET|-|-"),
+            ("/3", {"X_A": "b"}, "/3|example.com|b|GET|-|-"),
+            ("/4", {}, "/4|example.com|-|GET|-|-"),
+            ("http://other.example/5", {}, "/5|other.example|-|GET|-|-"),
+            ("/6", {}, "/6|example.com|-|GET|-|-"),
+        ]:
+            assert (await client.ask(path, **fields)).body.decode() == expected
+        answer = await client.ask("/7", "POST", b"xyz", X_A="a")
+        assert answer.body.decode() == "/7|example.com|a|POST|3|-"
+        assert (await client.ask("/8", X_A="a")).body.decode() == "/8|example.com|a|GET|-|-"

@@ -19,13 +19,15 @@ class BodyCollector:
     one that is forgotten closes itself.
     """
 
-    __slots__ = ("_file", "_lock", "_parts", "limit_in_memory", "size")
+    __slots__ = ("_file", "_lock", "_memory", "limit_in_memory", "size")
 
     def __init__(self, limit_in_memory: int = 512 * 1024) -> None:
         self.limit_in_memory = limit_in_memory
         #: Bytes gathered so far.
         self.size = 0
-        self._parts: list[bytes] = []
+        # One piece stays as it came; more are joined as they come: kept apart, a body in pieces of one byte would cost
+        # forty times its size.
+        self._memory: bytes | bytearray = b""
         self._file: IO[bytes] | None = None
         self._lock: threading.Lock | None = None
 
@@ -36,12 +38,18 @@ class BodyCollector:
         """
         self.size += len(chunk)
         if self._file is None:
-            self._parts.append(chunk)
             if self.size <= self.limit_in_memory:
+                if type(self._memory) is bytearray:
+                    self._memory += chunk
+                elif self._memory:
+                    self._memory = bytearray(self._memory)
+                    self._memory += chunk
+                else:
+                    self._memory = chunk
                 return
             self._file = tempfile.TemporaryFile(prefix="webfw-body-")  # noqa: SIM115  # closed by close()
             self._lock = threading.Lock()
-            chunk, self._parts = b"".join(self._parts), []
+            chunk, self._memory = bytes(self._memory + chunk), b""
         try:
             self._file.write(chunk)
         except OSError:
@@ -51,8 +59,8 @@ class BodyCollector:
     def finish(self, request: HTTPServerRequest) -> None:
         """Give the body to its request: as ``body``, or as the source it reads from when somebody asks."""
         if self._file is None:
-            parts, self._parts = self._parts, []
-            request.body = parts[0] if len(parts) == 1 else b"".join(parts)
+            memory, self._memory = self._memory, b""
+            request.body = bytes(memory)
         else:
             self._file.flush()
             request._set_body_source(self)
@@ -68,18 +76,18 @@ class BodyCollector:
         :raises ValueError: after `close`, for a body that was in a file.
         """
         if self._file is None:
-            return b"".join(self._parts)
+            return bytes(self._memory)
         return self._read_at(0, self.size)
 
     def open(self) -> BinaryIO:
         """Return a file to read the body from; each has a position of its own, and threads may use them."""
         if self._file is None:
-            return io.BytesIO(b"".join(self._parts))
+            return io.BytesIO(self._memory)
         return io.BufferedReader(_BodyReader(self), 64 * 1024)
 
     def close(self) -> None:
         """Forget the body and give its file back; may be called again."""
-        self._parts = []
+        self._memory = b""
         if self._file is not None:
             self._file.close()
 

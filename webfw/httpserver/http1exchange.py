@@ -327,6 +327,10 @@ class Http1Exchange(Exchange):
             self._conn.set_body_timeout(timeout)
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._conn.wire.loop
+
+    @property
     def server_connection(self) -> object:
         return self._conn
 

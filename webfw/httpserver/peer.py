@@ -12,13 +12,15 @@ class RequestContext:
     """What is known of the client, as ``request.connection.context``.
 
     ``remote_ip`` and ``protocol`` are what requests show; ``_orig_remote_ip`` and ``_orig_protocol`` stay the facts of
-    the connection itself, whatever a proxy said.
+    the connection itself, whatever a proxy said.  ``memo`` is for whoever answers: what it has worked out for one
+    request and may be of use for the next; it goes with the connection.
     """
 
     __slots__ = (
         "_orig_protocol",
         "_orig_remote_ip",
         "address",
+        "memo",
         "protocol",
         "remote_ip",
         "trusted_downstream",
@@ -28,6 +30,7 @@ class RequestContext:
         self, address: Any, remote_ip: str, protocol: str, trusted_downstream: frozenset[str]
     ) -> None:
         self.address = address
+        self.memo: Any = None
         self.remote_ip = self._orig_remote_ip = remote_ip
         self.protocol = self._orig_protocol = protocol
         self.trusted_downstream = trusted_downstream

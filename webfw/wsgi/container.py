@@ -160,7 +160,7 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         collector: BodyCollector | None = None,
     ) -> None:
         """Run the application for a request that is there as a whole."""
-        loop = asyncio.get_running_loop()
+        loop = exchange.loop
         if loop is not self._loop:
             self._use_loop(loop)
         run: Run = (InlineRun if self._inline else ThreadRun)(

@@ -8,6 +8,7 @@ from typing import IO, Any
 from urllib.parse import unquote_to_bytes
 
 from webfw._version import __version__
+from webfw.httpserver import RequestContext
 from webfw.httputil import HTTPServerRequest, split_host_and_port
 from webfw.wsgi.filewrapper import FileWrapper
 
@@ -82,30 +83,49 @@ class EnvironMaker:
         elif "%" in request.path:
             path = unquote_to_bytes(request.path).decode("latin-1")
         environ = self._always.copy()
-        protocol = request.protocol
-        host = request.host
+        environ.update(self._of_connection(request))
         environ["REQUEST_METHOD"] = request.method
         environ["PATH_INFO"] = path
         environ["QUERY_STRING"] = request.query
-        uri = environ["RAW_URI"] = environ["REQUEST_URI"] = request.uri
+        environ["RAW_URI"] = environ["REQUEST_URI"] = request.uri
         environ["SERVER_PROTOCOL"] = request.version
-        environ["SERVER_NAME"], environ["SERVER_PORT"] = _server(host, protocol) if host else _socket(request)
-        environ["REMOTE_ADDR"] = request.remote_ip
-        environ["wsgi.url_scheme"] = protocol
         environ["wsgi.input"] = body
         environ["wsgi.errors"] = sys.stderr
-        address = getattr(request.context, "address", None)
-        if isinstance(address, tuple) and address and address[0] == request.remote_ip:
-            environ["REMOTE_PORT"] = str(address[1])
         if size is not None:
             environ["CONTENT_LENGTH"] = str(size)
-        self._add_fields(environ, request)
-        if uri[:1] != "/" and host:
-            environ["HTTP_HOST"] = host  # RFC 9112 section 3.2.2: an absolute target wins over the field
-        if protocol == "https":
-            environ["HTTPS"] = "on"
-            _add_tls(environ, request)
         return environ
+
+    def _of_connection(self, request: HTTPServerRequest) -> dict[str, Any]:
+        """The part that stays the same while a client sends the same fields on its connection, as most programs do."""
+        head = request._head
+        context = request.context
+        known = head is not None and isinstance(context, RequestContext) and request.uri[:1] == "/"
+        if known and context.memo is not None:
+            maker, fields, part = context.memo
+            if maker is self and fields == head.fields:  # type: ignore[union-attr]  # known
+                return part  # type: ignore[no-any-return]
+        part = self._work_out(request)
+        if known:
+            context.memo = (self, head.fields, part)  # type: ignore[union-attr]  # known
+        return part
+
+    def _work_out(self, request: HTTPServerRequest) -> dict[str, Any]:
+        part: dict[str, Any] = {}
+        protocol = request.protocol
+        host = request.host
+        part["SERVER_NAME"], part["SERVER_PORT"] = _server(host, protocol) if host else _socket(request)
+        part["REMOTE_ADDR"] = request.remote_ip
+        part["wsgi.url_scheme"] = protocol
+        address = getattr(request.context, "address", None)
+        if isinstance(address, tuple) and address and address[0] == request.remote_ip:
+            part["REMOTE_PORT"] = str(address[1])
+        self._add_fields(part, request)
+        if request.uri[:1] != "/" and host:
+            part["HTTP_HOST"] = host  # RFC 9112 section 3.2.2: an absolute target wins over the field
+        if protocol == "https":
+            part["HTTPS"] = "on"
+            _add_tls(part, request)
+        return part
 
     def _path_info(self, request: HTTPServerRequest) -> str | None:
         """The path below the mount, decoded; the mount ends where a slash is, not where ``%2F`` is."""

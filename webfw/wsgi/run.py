@@ -281,7 +281,7 @@ class Run:
     def _send_file(self, file: BinaryIO, offset: int, size: int) -> None:
         """Send a part of a file that is ours to close, by the kernel where it can."""
         sending = self._sending(file, offset, size)
-        self.container.keep(start(asyncio.get_running_loop(), sending, copy_context()))
+        self.container.keep(start(self.exchange.loop, sending, copy_context()))
 
     async def _sending(self, file: BinaryIO, offset: int, size: int) -> None:
         with file:
@@ -434,7 +434,7 @@ class InlineRun(Run):
         """Call the application, and answer as far as that goes at once."""
         rest = self.context.run(self._begin)
         if rest is not None:
-            self.container.keep(start(asyncio.get_running_loop(), self._stream(*rest), self.context))
+            self.container.keep(start(self.exchange.loop, self._stream(*rest), self.context))
 
     def _begin(self) -> tuple[Any, Iterator[Any], Any] | None:
         """In the application's context: what is to be iterated when it is not all there at once."""

@@ -7,6 +7,7 @@ from types import TracebackType
 
 from webfw._version import __version__
 from webfw.httputil import HTTPHeaders, format_timestamp
+from webfw.sansio.http1.grammar import IS_FIELD_VALUE
 
 __all__ = ["ApplicationError", "StartResponse"]
 
@@ -29,11 +30,34 @@ _HOP_BY_HOP = frozenset(
 )
 
 #: Names that need a closer look; any other has its value passed on as it is.
-_WATCHED = _HOP_BY_HOP | {"content-length", "date", "server"}
+_WATCHED = _HOP_BY_HOP | {"content-length"}
 
-#: Spellings of names met so far, with the name in lower case where it is watched, else an empty string.
-_names: dict[str, str] = {}
+#: Names met so far, as they are sent, and in lower case where they are watched, else an empty string.
+_names: dict[str, tuple[str, str]] = {}
 _MAX_NAMES = 1024
+
+#: Names whose few values an application sends again and again; none of them is anybody's secret.
+_CONSTANT = frozenset(
+    {
+        "Access-Control-Allow-Origin",
+        "Allow",
+        "Cache-Control",
+        "Content-Encoding",
+        "Content-Language",
+        "Content-Security-Policy",
+        "Content-Type",
+        "Cross-Origin-Opener-Policy",
+        "Referrer-Policy",
+        "Server",
+        "Strict-Transport-Security",
+        "Vary",
+        "X-Content-Type-Options",
+        "X-Frame-Options",
+    }
+)
+
+#: Fields of those that have been checked.
+_seen: dict[tuple[str, str], tuple[str, str, str]] = {}
 
 #: Digits of a Content-Length; more than any disk has bytes.
 _MAX_DIGITS = 18
@@ -106,51 +130,69 @@ class StartResponse:
 
 def _checked(response_headers: list[tuple[str, str]]) -> tuple[HTTPHeaders, int | None]:
     """The fields to send, and the length they announce."""
-    headers = HTTPHeaders()
+    fields: dict[str, str] = {}
+    repeated: list[tuple[str, str]] = []
     length: int | None = None
-    date = server = True
     for field in response_headers:
         try:
-            if type(field) is not tuple and not isinstance(field, (tuple, list)):
-                raise TypeError("it must be a tuple")
-            name, value = field
-            watched = _names.get(name)
-            if watched is None:
-                watched = _watch(name)
-            if not isinstance(value, str):
-                raise TypeError("names and values must be str")
-            headers.add(name, value if value.isalnum() else value.strip(" \t"))
+            known = _seen.get(field) if type(field) is tuple else None
+            name, value, watched = known or _check(field)
         except Exception as error:
             # Border: whatever stands in an application's list becomes one error that says so.
             raise ApplicationError(f"no header: {field!r}"[:200] + f" ({error})") from None
-        if not watched:
-            continue
-        if watched == "content-length":
+        if watched:
+            if watched != "content-length":
+                raise ApplicationError(f"a header that belongs to the connection: {field[0]}")
             if length is not None:
                 raise ApplicationError("more than one Content-Length")
             length = _length(value)
-        elif watched == "date":
-            date = False
-        elif watched == "server":
-            server = False
+        if name in fields:
+            repeated.append((name, value))
         else:
-            raise ApplicationError(f"a header that belongs to the connection: {name}")
-    if date:
-        headers["Date"] = _now()
-    if server:
-        headers["Server"] = _SERVER
+            fields[name] = value
+    if "Date" not in fields:
+        fields["Date"] = _now()
+    if "Server" not in fields:
+        fields["Server"] = _SERVER
+    headers = HTTPHeaders.from_checked(fields)
+    for name, value in repeated:
+        headers.add(name, value)
     return headers, length
 
 
-def _watch(name: str) -> str:
-    """What `_names` shall say of a name, which is checked for its characters where it is added to the fields."""
-    if not isinstance(name, str):
+def _check(field: tuple[str, str]) -> tuple[str, str, str]:
+    """A field as it is sent, and its name in lower case where that is watched.
+
+    :raises TypeError, ValueError: it cannot be sent.
+    """
+    if not isinstance(field, (tuple, list)):
+        raise TypeError("it must be a tuple")
+    name, value = field
+    if not isinstance(name, str) or not isinstance(value, str):
         raise TypeError("names and values must be str")
+    spelt, watched = _names.get(name) or _spell(name)
+    value = str(value if value.isalnum() else value.strip(" \t"))  # also of what is more than a str
+    if not (value.isascii() and value.isprintable()) and IS_FIELD_VALUE.fullmatch(value) is None:
+        raise ValueError(f"Invalid header value {value[:100]!r}")
+    checked = (spelt, value, watched)
+    if spelt in _CONSTANT and len(value) <= 100:
+        if len(_seen) >= _MAX_NAMES:
+            _seen.clear()
+        _seen[name, value] = checked
+    return checked
+
+
+def _spell(name: str) -> tuple[str, str]:
+    """A name as it is sent, and in lower case where it is watched; remembered.
+
+    :raises ValueError: it is no token.
+    """
+    (spelt,) = HTTPHeaders({name: ""})
     lower = name.lower()
-    watched = lower if lower in _WATCHED else ""
+    known = (spelt, lower if lower in _WATCHED else "")
     if len(_names) < _MAX_NAMES:
-        _names[name] = watched
-    return watched
+        _names[str(name)] = known
+    return known
 
 
 def _length(value: str) -> int:
