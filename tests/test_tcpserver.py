@@ -21,6 +21,8 @@ from webfw.iostream import IOStream, SSLIOStream, StreamClosedError, Wire
 from webfw.netutil import bind_sockets, bind_unix_socket
 from webfw.tcpserver import TCPServer
 
+ROOT = Path(__file__).resolve().parents[1]
+
 try:
     import resource
 except ImportError:
@@ -249,7 +251,11 @@ else:
     IOLoop.current().start()
 """)
     done = subprocess.run(
-        [sys.executable, str(program)], capture_output=True, text=True, timeout=25, env={**os.environ}
+        [sys.executable, str(program)],
+        capture_output=True,
+        text=True,
+        timeout=25,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert (done.returncode, done.stdout) == (0, "['0', '1']\n"), done.stderr
 

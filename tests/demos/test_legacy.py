@@ -1,6 +1,7 @@
 """Native handlers, Flask and Django on one port, as programs meet them; the live page hears of all three."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -156,7 +157,13 @@ def test_says_what_is_missing(missing: str, tmp_path: Path) -> None:
         f"from webfw.cli.main import main; sys.exit(main(['serve', 'demos.legacy:app', '--app-dir', {str(ROOT)!r}]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()

@@ -160,6 +160,7 @@ class _Parent:
                 stream.flush()  # or each child would write it once more
         # Held back, so that a child whose handlers are still the parent's does not take a signal for the parent.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, self._old)
+        loop = thread_event_loop()  # from 3.12 on, asyncio forgets it in a child
         try:
             try:
                 pid = os.fork()
@@ -167,17 +168,16 @@ class _Parent:
                 self._failure = f"worker {number} cannot be started: {exc}"
                 return False
             if pid == 0:
-                self._become_child()
+                self._become_child(loop)
                 return True
             self._children[pid] = number
             return False
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _become_child(self) -> None:
+    def _become_child(self, loop: asyncio.AbstractEventLoop | None) -> None:
         self._old_wakeup = -1  # if there was one, it belongs to a loop of the parent's
         self._restore()
-        loop = thread_event_loop()
         if loop is not None:
             _parents_loops.append(loop)
             asyncio.set_event_loop(None)
