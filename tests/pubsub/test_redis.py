@@ -467,7 +467,7 @@ async def test_killed_and_restarted_under_load(
             await back(listener)
         assert readers["quiet"].dropped == 0
         for name in sent:
-            end = await publisher.publish(name, "end")
+            end = await publish_until_done(publisher, name, "end")
             got = []
             async with asyncio.timeout(20):
                 async for event in readers[name]:
