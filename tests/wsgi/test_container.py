@@ -71,6 +71,23 @@ async def test_an_application_knows_the_loop(serve: Serve, threads: int) -> None
     assert loops == [asyncio.get_running_loop()]
 
 
+async def test_on_the_loop_a_client_that_leaves_before_its_turn_costs_nothing() -> None:
+    called: list[str] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        called.append(environ["PATH_INFO"])
+        return echo(environ, start_response)
+
+    logged: list[int] = []
+    container = WSGIContainer(app, threads=0, log_function=lambda entry: logged.append(entry.get_status()))
+    site = Site(container)
+    site.wire.feed(request("/gone"))
+    site.wire.lose()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (called, logged) == ([], [499])
+
+
 # --- executors ---
 
 

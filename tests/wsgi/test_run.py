@@ -298,9 +298,11 @@ async def test_an_interrupt_in_a_thread_is_a_failure_like_others(serve: Serve, e
 
 
 async def test_an_interrupt_on_the_loop_stops_the_program(expect_log: Any) -> None:
-    site = Site(WSGIContainer(raising(KeyboardInterrupt()), threads=0, log_function=lambda entry: None))
+    container = WSGIContainer(raising(KeyboardInterrupt()), threads=0, log_function=lambda entry: None)
+    site = Site(container)
+    site.wire.feed(request())
     with expect_log("webfw.application", "uncaught exception", count=1), pytest.raises(KeyboardInterrupt):
-        site.wire.feed(request())
+        container._run_turn()
     assert site.wire.sent.startswith(b"HTTP/1.1 500 ")
     site.wire.lose()
 

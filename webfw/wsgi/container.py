@@ -103,6 +103,7 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         self._max_waiting = max_waiting
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool: ThreadPool | None = None
+        self._turn: list[Run] = []  # to be run on the loop, when it has read what there is
         self._waiting = 0  # in an executor
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -185,8 +186,22 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         exchange.set_close_callback(run.client_gone)
         if isinstance(run, ThreadRun):
             self._submit(run, loop)
-        else:
-            run.execute()
+            return
+        if not self._turn:
+            loop.call_soon(self._run_turn)
+        self._turn.append(run)
+
+    def _run_turn(self) -> None:
+        """Run the requests that one turn of the loop has brought.
+
+        Behind all its reads, one after the other: in between, each would find the processor's memory of it swept away.
+        """
+        turn, self._turn = self._turn, []
+        for run in turn:
+            if run.gone:
+                run.release()
+            else:
+                run.execute()
 
     def _use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Requests come from a loop for the first time; a container serves one loop at a time."""
