@@ -10,6 +10,7 @@ import pytest
 from tests.web.test_plain_path import Counts, connect
 from webfw.httpserver import HTTPServer
 from webfw.iostream import Wire
+from webfw.sansio.masking import IMPLEMENTATION
 from webfw.sansio.websocket import Machine
 from webfw.web import Application
 from webfw.websocket import WebSocketHandler, broadcast
@@ -80,8 +81,8 @@ async def test_an_echo_makes_no_future_no_task_no_timer_and_one_write() -> None:
     assert counts.asked == []
     assert set(asyncio.all_tasks()) == tasks
     assert counts.writes == 1
-    # Beside these, the transport calls get_buffer, which is ours too.
-    assert counts.calls == [
+    # Beside these, the transport calls get_buffer, which is ours too; and where masking is not in C, its function.
+    assert [name for name in counts.calls if name != "_apply_mask"] == [
         "Wire.buffer_updated",
         "WebSocketConnection.data_received",
         "Machine.feed",
@@ -94,6 +95,7 @@ async def test_an_echo_makes_no_future_no_task_no_timer_and_one_write() -> None:
         "encode_frame",
         "Machine.next_event",
     ]
+    assert counts.calls.count("_apply_mask") == (IMPLEMENTATION == "pure")
     far.close()
     wire.abort()
     await asyncio.sleep(0.01)
