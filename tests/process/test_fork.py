@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -227,12 +228,15 @@ from webfw.process import fork
 fork.INTERRUPT_GRACE = 20
 try:
     fork_processes(2)
-    say("ready")
+    say(os.getpid())
     time.sleep(60)
 except KeyboardInterrupt:
     say("interrupted", task_id())
 """)
-    running.lines(2)
+    for pid in running.lines(2):
+        state = Path(f"/proc/{pid}/stat")
+        while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "S":
+            time.sleep(0.001)  # not yet asleep: an interrupt could come to it anywhere
     os.killpg(running.popen.pid, signal.SIGINT)
     status, lines, errors = running.end()
     assert status == 0
