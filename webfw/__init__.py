@@ -18,25 +18,38 @@ version_info = (*(int(part) for part in __version__.split(".")), 0)
 
 _ROOMS = frozenset(
     [
+        "auth",
+        "autoreload",
         "concurrent",
+        "curl_httpclient",
         "escape",
+        "gen",
+        "http1connection",
         "httpclient",
         "httpserver",
         "httputil",
         "ioloop",
         "iostream",
         "locale",
+        "locks",
         "log",
         "netutil",
         "options",
+        "platform",
         "process",
+        "pubsub",
+        "queues",
         "routing",
+        "simple_httpclient",
         "tcpclient",
         "tcpserver",
         "template",
         "testing",
+        "tornado_compat",
         "util",
         "web",
+        "websocket",
+        "wsgi",
     ]
 )
 

@@ -367,3 +367,14 @@ def test_field_block_with_bare_line_feeds_and_repeats() -> None:
 
 def test_whitespace() -> None:
     assert HTTP_WHITESPACE == " \t"
+
+
+def test_fields_that_have_been_checked() -> None:
+    headers = HTTPHeaders.from_checked({"Content-Type": "text/plain", "Set-Cookie": "a=b"})
+    assert headers["content-type"] == "text/plain"
+    headers.add("set-cookie", "c=d")
+    assert list(headers.get_all()) == [
+        ("Content-Type", "text/plain"),
+        ("Set-Cookie", "a=b"),
+        ("Set-Cookie", "c=d"),
+    ]

@@ -695,5 +695,5 @@ async def test_a_form_that_is_no_text(peer: Any, expect_log: Any) -> None:
     with expect_log("webfw.application", "what becomes of a message of room") as records:
         await client.site.application.broker.publish("room", {"a": 1})
         [told] = await client.settle()
-    assert "must be str or bytes, not dict" in str(records[0].exc_info[1])
+    assert "message_form must give str or bytes, not dict" in str(records[0].exc_info[1])
     assert json.loads(told) == {"channel": "room", "lost": True}

@@ -88,6 +88,50 @@ async def test_on_the_loop_a_client_that_leaves_before_its_turn_costs_nothing() 
     assert (called, logged) == ([], [499])
 
 
+async def test_on_the_loop_what_one_request_ends_with_does_not_keep_the_others(expect_log: Any) -> None:
+    """A log function that fails, for one of two requests that are run in the same turn."""
+
+    def log(entry: Any) -> None:
+        if entry.request.path == "/first":
+            raise RuntimeError("no log")
+
+    container = WSGIContainer(echo, threads=0, log_function=log)
+    first, second = Site(container), Site(container)
+    first.wire.feed(request("/first"))
+    second.wire.feed(request("/second"))
+    with expect_log("webfw.application", "uncaught exception"):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    for site in (first, second):
+        assert site.wire.sent.startswith(b"HTTP/1.1 200 ")
+        site.wire.lose()
+
+
+def test_on_the_loop_a_turn_that_a_loop_did_not_live_to_see_holds_nobody_up() -> None:
+    container = WSGIContainer(echo, threads=0, log_function=lambda entry: None)
+
+    async def leave() -> None:
+        site = Site(container)
+        site.wire.feed(request("/left"))
+        asyncio.get_running_loop().stop()  # before its next turn
+
+    async def come() -> bytes:
+        site = Site(container)
+        site.wire.feed(request("/here"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        sent: bytes = site.wire.sent
+        site.wire.lose()
+        return sent
+
+    loop = asyncio.new_event_loop()
+    leaving = loop.create_task(leave())
+    loop.run_forever()
+    leaving.result()
+    loop.close()
+    assert asyncio.run(come()).startswith(b"HTTP/1.1 200 ")
+
+
 # --- executors ---
 
 

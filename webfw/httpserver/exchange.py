@@ -75,6 +75,9 @@ class BodySink(Protocol):
 class Upgraded(Consumer, Protocol):
     """What takes a connection over by `Exchange.hand_over`: the server still counts and ends it."""
 
+    def connected(self, wire: "Wire", gone: Callable[[], None]) -> None:
+        """Called once, first: the wire is there.  ``gone`` must be called when it is lost."""
+
     def abort(self) -> None:
         """Cut the connection."""
 
@@ -192,14 +195,12 @@ class Exchange(HTTPConnection):
         """
         raise NotImplementedError
 
-    def hand_over(self, consumer: Upgraded, wire_taken: "Callable[[Wire, Callable[[], None]], None]") -> None:
+    def hand_over(self, consumer: Upgraded) -> None:
         """Give the connection to another protocol, as an upgrade does (RFC 9110 section 7.8); HTTP is over on it.
 
         In difference to `detach`, the server goes on counting the connection, and ends it with its others.
 
         :param consumer: who gets what arrives from here on.
-        :param wire_taken: called with the wire, and with a function that must be called when the connection is lost.
-
         :raises StreamClosedError: the client has gone already.
         """
         raise NotImplementedError

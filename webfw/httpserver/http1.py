@@ -597,11 +597,11 @@ class ServerConnection:
         self.server.connection_closed(self)
         return stream
 
-    def hand_over(self, consumer: Upgraded, wire_taken: "Callable[[Wire, Callable[[], None]], None]") -> None:
+    def hand_over(self, consumer: Upgraded) -> None:
         """Give the wire to another protocol, with what has arrived behind the request."""
         rest = self._let_go()
         self.wire.consumer = consumer
-        wire_taken(self.wire, self.server.upgraded(self, consumer))
+        consumer.connected(self.wire, self.server.upgraded(self, consumer))
         if rest:
             consumer.data_received(rest)
 

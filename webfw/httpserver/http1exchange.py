@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from webfw.httpserver.http1 import ServerConnection
     from webfw.httpserver.peer import RequestContext
-    from webfw.iostream.wire import Wire
 
 __all__ = ["Http1Exchange", "plain_answer"]
 
@@ -349,10 +348,10 @@ class Http1Exchange(Exchange):
         stream.close()
         return stream
 
-    def hand_over(self, consumer: Upgraded, wire_taken: "Callable[[Wire, Callable[[], None]], None]") -> None:
+    def hand_over(self, consumer: Upgraded) -> None:
         if not self._let_go():
             raise StreamClosedError()
-        self._conn.hand_over(consumer, wire_taken)
+        self._conn.hand_over(consumer)
 
     def _let_go(self) -> bool:
         """HTTP is over here; whether the connection still is this exchange's."""

@@ -13,7 +13,7 @@ from webfw.httpserver.exchange import DONE
 from webfw.iostream import StreamClosedError
 from webfw.log import gen_log
 from webfw.pubsub.messages import Gap, Message
-from webfw.web.live import Place, decode_cursor, encode_cursor, formed, joined, lost
+from webfw.web.live import Place, decode_cursor, encode_cursor, joined, lost
 from webfw.web.livehandler import LiveHandler
 
 __all__ = ["EventSourceHandler"]
@@ -247,16 +247,12 @@ class EventSourceHandler(LiveHandler):
             return
         place.position = event.id
         places = self._places
-        form = self.message_form
-        if places is None or len(places) > 1 or getattr(form, "__self__", None) is self:
-            data = _event(encode_cursor(self._positions()), _text(formed(form, event)))
+        if places is None or len(places) > 1:
+            data = _event(encode_cursor(self._positions()), self._form(event, _text, _text))
         else:
             # Most streams have one channel: then an event is the same for every client.
-            key = (EventSourceHandler, form)
-            data = event.forms.get(key, b"")
-            if not data:
-                cursor = encode_cursor({event.channel: event.id})
-                data = event.forms[key] = _event(cursor, _text(formed(form, event)))
+            cursor = encode_cursor({event.channel: event.id})
+            data = self._form(event, EventSourceHandler, lambda made: _event(cursor, _text(made)))
         self._send(data, place.recovering)
 
     def _live_joined(self, place: Place) -> None:

@@ -6,10 +6,10 @@ travel in JSON *envelopes*, and a *cursor* says what a client has seen of each o
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from webfw.escape import json_encode
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from asyncio import Future
 
 __all__ = ["Live", "Place", "decode_cursor", "encode_cursor", "envelope", "formed", "joined", "lost"]
+
+_T = TypeVar("_T")
 
 #: The longest cursor that is read, in characters: as much as a request's head has room for.
 MAX_CURSOR = 64 * 1024
@@ -277,6 +279,24 @@ class Live(HandlerState):
         """The cursor of this client as it is now."""
         places = self._places or {}
         return {place.channel: place.position for place in places.values() if place.position is not None}
+
+    def _form(self, message: Message, door: Hashable, shape: Callable[[str | bytes], _T]) -> _T:
+        """What this client gets of a message: what `message_form` makes of it, in the shape its door sends.
+
+        It is made once for all clients of a door that have the same form; one that belongs to this handler alone is not
+        kept, since the history would keep the handler with it.
+
+        :raises TypeError: `message_form` gives neither str nor bytes.
+        """
+        form = self.message_form
+        key = (door, form)
+        kept: _T | None = message.forms.get(key)
+        if kept is not None:
+            return kept
+        shaped = shape(formed(form, message))
+        if getattr(form, "__self__", None) is not self:
+            message.forms[key] = shaped
+        return shaped
 
     # What each door does with it.
 

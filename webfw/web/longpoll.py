@@ -9,7 +9,7 @@ from typing import Any
 
 from webfw.escape import json_encode
 from webfw.pubsub.messages import Gap, Message
-from webfw.web.live import Place, encode_cursor, envelope, formed, lost
+from webfw.web.live import Place, encode_cursor, envelope, lost
 from webfw.web.livehandler import LiveHandler
 
 __all__ = ["LongPollHandler"]
@@ -92,26 +92,14 @@ class LongPollHandler(LiveHandler):
             return
         if isinstance(event, Message):
             place.position = event.id
-            text = self._form_of(event)
+            shape = str if self.message_form is envelope else _as_json
+            text = self._form(event, LongPollHandler, shape)
             self._envelopes.append(text)
             self._count += 1
             self._size += len(text)
             self._look()
         else:  # does not count, so that a message always fits behind it, and the position moves
             self._live_lost(place)
-
-    def _form_of(self, message: Message) -> str:
-        """What stands for a message in the answer, made once for all clients."""
-        form = self.message_form
-        if getattr(form, "__self__", None) is self:
-            return _as_json(formed(form, message))
-        key = (LongPollHandler, form)
-        text: str | None = message.forms.get(key)
-        if text is None:
-            text = message.forms[key] = (
-                envelope(message) if form is envelope else _as_json(formed(form, message))
-            )
-        return text
 
     def _live_joined(self, place: Place) -> None:
         self._look()

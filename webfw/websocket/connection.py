@@ -328,7 +328,6 @@ class WebSocketConnection(Deadlines, OlderNames):
 
         :param missed: called when the message is dropped because the peer is slow.
         """
-        deflate = self.machine.deflate
         wire = self.wire
         if self.closing or wire.transport.is_closing():
             return
@@ -336,10 +335,10 @@ class WebSocketConnection(Deadlines, OlderNames):
             entry = Waiting(message, False)
             entry.missed = missed or nobody_told
             self._queue(entry)
-        elif deflate is None:
+        elif self.machine.deflate is None:
             wire.write(message.plain)
         else:
-            wire.write(message.frame_for(deflate))
+            wire.write(message.frame_for(self.machine))
 
     def ping(self, data: bytes = b"") -> None:
         """Send a ping.
@@ -401,7 +400,7 @@ class WebSocketConnection(Deadlines, OlderNames):
                 self._write_close()
                 break
             if isinstance(data, SharedMessage):
-                wire.write(data.frame_for(self.machine.deflate))
+                wire.write(data.frame_for(self.machine))
             else:
                 wire.write(self.machine.encode_message(data, entry.binary))
             if entry.future is not None and not entry.future.done():

@@ -22,6 +22,7 @@ from webfw.sansio.websocket import (
     response_fields,
 )
 from webfw.web import HTTPError, RequestHandler
+from webfw.web.execution import kept_tasks
 from webfw.web.live import Live, Place, envelope, joined, lost
 from webfw.web.xsrf import is_origin_of
 from webfw.websocket.compression import agree
@@ -31,9 +32,6 @@ from webfw.websocket.settings import ConnectionSettings
 from webfw.websocket.shared import SharedMessage
 
 __all__ = ["WebSocketHandler", "broadcast"]
-
-#: Tasks of ``on_close`` that have begun: the loop itself keeps only weak references.
-_kept: set["asyncio.Future[Any]"] = set()
 
 #: Statuses of the client's that another attempt may change.
 _PASSING = frozenset({408, 421, 425, 429})
@@ -57,6 +55,11 @@ def _before_the_handshake(method: _Method) -> _Method:
 
 #: An envelope that says nothing but that the connection is alive.
 _HEARTBEAT = SharedMessage("{}")
+
+
+def _shared(made: str | bytes) -> SharedMessage:
+    """What a `Live.message_form` has made, for all WebSockets that get it."""
+    return SharedMessage(made, isinstance(made, bytes))
 
 
 def broadcast(
@@ -199,7 +202,7 @@ class WebSocketHandler(Live, RequestHandler):
         self._write_head(exchange, self._first_chunk(b"", True))
         conn = WebSocketConnection(machine, self, copy_context(), settings)
         try:
-            exchange.hand_over(conn, conn.connected)
+            exchange.hand_over(conn)
         except StreamClosedError:
             pass
         else:
@@ -403,8 +406,8 @@ class WebSocketHandler(Live, RequestHandler):
             return
         if closed is not None and closed is not DONE:
             task = asyncio.ensure_future(self._closed(closed))
-            _kept.add(task)
-            task.add_done_callback(_kept.discard)
+            kept_tasks.add(task)
+            task.add_done_callback(kept_tasks.discard)
 
     async def _closed(self, closed: Awaitable[None]) -> None:
         try:
@@ -428,12 +431,7 @@ class WebSocketHandler(Live, RequestHandler):
             return
         if isinstance(event, Message):
             place.position = event.id
-            form = self.message_form
-            shared = event.forms.get(form)
-            if shared is None:
-                made = form(event)
-                shared = event.forms[form] = SharedMessage(made, isinstance(made, bytes))
-            conn.send_shared(shared, place.missed)
+            conn.send_shared(self._form(event, SharedMessage, _shared), place.missed)
         else:
             self._live_lost(place)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 
-from webfw.sansio.websocket import Deflate, encode_shared
+from webfw.sansio.websocket import Machine, encode_shared
 
 __all__ = ["SharedMessage"]
 
@@ -32,8 +32,9 @@ class SharedMessage:
     def __len__(self) -> int:
         return len(self.plain)
 
-    def frame_for(self, deflate: Deflate | None) -> bytes:
-        """The frame for a connection with these compression parameters, which is told that it is sent."""
+    def frame_for(self, machine: Machine) -> bytes:
+        """The frame for a connection, which is told that it is sent."""
+        deflate = machine.deflate
         if deflate is None:
             return self.plain
         if self._compressed is None:
@@ -42,6 +43,5 @@ class SharedMessage:
         frame = self._compressed.get(key)
         if frame is None:
             frame = self._compressed[key] = encode_shared(self._data, self._binary, deflate)
-        if frame[0] & 0x40:
-            deflate.forget_sent()
+        machine.note_shared(frame)
         return frame

@@ -103,7 +103,8 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         self._max_waiting = max_waiting
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool: ThreadPool | None = None
-        self._turn: list[Run] = []  # to be run on the loop, when it has read what there is
+        #: Requests to be run on the loop when it has read what there is; None when nobody has asked for that.
+        self._turn: list[Run] | None = None
         self._waiting = 0  # in an executor
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -187,27 +188,34 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         if isinstance(run, ThreadRun):
             self._submit(run, loop)
             return
-        if not self._turn:
-            loop.call_soon(self._run_turn)
+        if self._turn is None:
+            self._turn = []
+            loop.call_soon(self._run_turn, self._turn)
         self._turn.append(run)
 
-    def _run_turn(self) -> None:
+    def _run_turn(self, turn: list[Run]) -> None:
         """Run the requests that one turn of the loop has brought.
 
         Behind all its reads, one after the other: in between, each would find the processor's memory of it swept away.
         """
-        turn, self._turn = self._turn, []
+        if self._turn is turn:
+            self._turn = None
         for run in turn:
-            if run.gone:
-                run.release()
-            else:
-                run.execute()
+            try:
+                if run.gone:
+                    run.release()
+                else:
+                    run.execute()
+            except Exception:
+                # Border: what one request's end raises, such as a log function, must not keep the others.
+                app_log.error("%s: uncaught exception at the end", run.summary(), exc_info=True)
 
     def _use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Requests come from a loop for the first time; a container serves one loop at a time."""
         self.close()
         self._loop = loop
         self.mailbox = Mailbox(loop)
+        self._turn = None  # that of a loop which has ended is not run any more
         self._environs.set_multiprocess(task_id() is not None)
         if not self._inline and self.executor is None:
             self._pool = ThreadPool(self.threads, self._max_waiting, "webfw-wsgi", loop.call_soon)

@@ -522,8 +522,7 @@ class InlineRun(Run):
     def _write(self, data: bytes) -> None:
         # It cannot wait for the client, so that what the client has not taken goes to a file.
         if self._outlet is None and not self._over:
-            post = asyncio.get_running_loop().call_soon
-            self._outlet = Outlet(self.exchange, post, self._finished, sys.maxsize)
+            self._outlet = Outlet(self.exchange, self.exchange.loop.call_soon, self._finished, sys.maxsize)
         self._emit(data)
 
 
