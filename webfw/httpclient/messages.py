@@ -77,6 +77,9 @@ class HTTPRequest:
     :ivar start_time: when the request was made, as ``time.time()``.
     """
 
+    #: Programs look the defaults up here.
+    _DEFAULTS = DEFAULTS
+
     def __init__(
         self,
         url: str,
@@ -182,6 +185,24 @@ def with_defaults(request: HTTPRequest, defaults: Mapping[str, Any] = DEFAULTS) 
         if getattr(filled, name) is None:
             setattr(filled, name, value)
     return filled
+
+
+class _RequestProxy:
+    """A request seen through defaults, for programs that call ``fetch_impl`` themselves; webfw uses `with_defaults`.
+
+    :param request: the request, whose own attributes win unless they are None.
+    :param defaults: values by the names of attributes, or None for none.
+    """
+
+    def __init__(self, request: HTTPRequest, defaults: Mapping[str, Any] | None) -> None:
+        self.request = request
+        self.defaults = defaults
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("request", "defaults"):  # not there yet, while the object is being copied
+            raise AttributeError(name)
+        value = getattr(self.request, name)
+        return self.defaults.get(name) if value is None and self.defaults is not None else value
 
 
 class HTTPResponse:
