@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from webfw.concurrent import is_future
 from webfw.ioloop import backend
+from webfw.ioloop.selectorthread import with_readers
 from webfw.log import app_log
 from webfw.util import Configurable, TimeoutError
 
@@ -41,8 +42,7 @@ class IOLoop(Configurable):
     :param make_current: whether the new loop becomes the current one of this thread (the default).
     :raises RuntimeError: `asyncio_loop` has an `IOLoop` already.
 
-    Except for `add_callback` and `add_callback_from_signal` no method may be called from another thread.  On
-    Windows' proactor loop `add_handler` is not available.
+    Except for `add_callback` and `add_callback_from_signal` no method may be called from another thread.
     """
 
     #: The events of `add_handler`, to be joined with ``|``.
@@ -55,6 +55,8 @@ class IOLoop(Configurable):
     _registry_lock: ClassVar[threading.Lock] = threading.Lock()
 
     asyncio_loop: asyncio.AbstractEventLoop
+    #: What watches descriptors for `add_handler`: the asyncio loop, or on Windows' proactor loop one around it.
+    selector_loop: asyncio.AbstractEventLoop
 
     @classmethod
     def configurable_base(cls) -> type[Configurable]:
@@ -89,6 +91,7 @@ class IOLoop(Configurable):
             other = self._ioloop_for_asyncio.setdefault(self.asyncio_loop, self)
         if other is not self:
             raise RuntimeError(f"{self.asyncio_loop!r} has an IOLoop already: {other!r}")
+        self.selector_loop = with_readers(self.asyncio_loop)
         if make_current:
             self.make_current()
 
@@ -235,7 +238,7 @@ class IOLoop(Configurable):
             self._clear_current()
         with self._registry_lock:
             self._ioloop_for_asyncio.pop(self.asyncio_loop, None)
-        self.asyncio_loop.close()
+        self.selector_loop.close()
 
     def _abort_all(self) -> None:
         for thing in list(self._open):
@@ -294,7 +297,7 @@ class IOLoop(Configurable):
             self._watch(number, IOLoop.NONE)
 
     def _watch(self, fd: int, events: int) -> None:
-        loop = self.asyncio_loop
+        loop = self.selector_loop
         if bool(events & IOLoop.READ) != (fd in self.readers):
             if events & IOLoop.READ:
                 loop.add_reader(fd, self._handle_event, fd, IOLoop.READ)
