@@ -1,5 +1,6 @@
-"""Processes: one program forked into several workers; what the workers serve is decided elsewhere."""
+"""Processes: one program forked into workers, and other programs as children; what they serve is decided elsewhere."""
 
 from webfw.process.fork import cpu_count, fork_processes, task_id
+from webfw.process.subprocess import CalledProcessError, Subprocess
 
-__all__ = ["cpu_count", "fork_processes", "task_id"]
+__all__ = ["CalledProcessError", "Subprocess", "cpu_count", "fork_processes", "task_id"]
