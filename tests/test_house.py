@@ -28,7 +28,7 @@ TESTED_ELSEWHERE = {
 #: Packages that are not installed with webfw, and the one file that may import each (None: any one file).
 OPTIONAL = {
     "uvloop": "ioloop/backend.py",
-    "certifi": None,
+    "certifi": "netutil/tls.py",
     "pycurl": "httpclient/curl.py",
     "brotli": None,
     "zstandard": None,
@@ -38,6 +38,7 @@ OPTIONAL = {
     "prometheus_client": "observe/metrics.py",
     "opentelemetry": "observe/tracing.py",
     "watchfiles": "autoreload.py",
+    "pytest": "testing/pytest_plugin.py",
 }
 
 POSIX_ONLY = {"fcntl", "pwd", "grp", "resource", "termios", "tty", "pty", "syslog"}
@@ -88,7 +89,8 @@ def test_package_pages_only_list() -> None:
     allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
     complaints = []
     for path in MODULES:
-        if path.name != "__init__.py" or path.parent == PACKAGE:
+        # Two pages import what they list on first use.
+        if path.name != "__init__.py" or path.parent in (PACKAGE, PACKAGE / "testing"):
             continue
         for node in tree(path).body[1:]:
             code = any(isinstance(part, (ast.Call, ast.Lambda)) for part in ast.walk(node))
@@ -235,7 +237,7 @@ def test_import_webfw_loads_no_room_and_no_loop() -> None:
 
 def test_whole_package_imports_with_no_third_party_package_and_no_loop() -> None:
     """``-S`` leaves site-packages out, so anything beyond the standard library would fail here."""
-    names = [dotted(path) for path in MODULES if path.name != "__main__.py"]
+    names = [dotted(path) for path in MODULES if path.name not in ("__main__.py", "pytest_plugin.py")]
     code = (
         "import asyncio, importlib\n"
         "def refuse(*args): raise AssertionError('an event loop was made by an import')\n"
