@@ -23,14 +23,18 @@ interpreters() { # the newest of each other supported minor version, one per lin
     grep -v "^$($python -c 'import sys; print("%d.%d" % sys.version_info[:2])') "
 }
 
-on_interpreter() { # on_interpreter VERSION PATH: the fast suite on another Python
+environment() { # environment NAME PYTHON GROUP: .venvs/NAME with a group's packages, made once per pyproject.toml
   local venv=".venvs/$1"
   if [ ! -e "$venv/stamp" ] || [ pyproject.toml -nt "$venv/stamp" ]; then
     rm -rf "$venv"
     "$2" -m venv "$venv" && "$venv/bin/python" -m pip install -qq 'pip>=25.1' &&
-      "$venv/bin/python" -m pip install -qq --group test && touch "$venv/stamp" || return 1
+      "$venv/bin/python" -m pip install -qq --group "$3" && touch "$venv/stamp" || return 1
   fi
-  "$venv/bin/python" -m pytest -q -p no:cacheprovider --ignore=tests/browser
+}
+
+on_interpreter() { # on_interpreter VERSION PATH: the fast suite on another Python
+  environment "$1" "$2" test || return 1
+  ".venvs/$1/bin/python" -m pytest -q -p no:cacheprovider --ignore=tests/browser
 }
 
 fuzz() {
@@ -52,6 +56,7 @@ part "without the C module" env WEBFW_SPEEDUPS=0 $python -m pytest -q \
 part "uvloop" $python -m pytest -q --loop uvloop --ignore=tests/browser
 part "manual" make --no-print-directory docs
 part "fuzzing" fuzz
+part "programs for Tornado" environment programs $python programs # what tests/programs runs
 part "slow tests" $python -m pytest -q --slow -m slow
 
 if [ ${#failed[@]} -gt 0 ]; then
