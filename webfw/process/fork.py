@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from webfw.ioloop.backend import thread_event_loop
 from webfw.log import gen_log
 
-__all__ = ["PROCESS_TREE", "cpu_count", "fork_processes", "process_tree", "task_id"]
+__all__ = ["PROCESS_TREE", "cpu_count", "fork_processes", "process_tree", "set_task_id", "task_id"]
 
 #: The environment variable that `process_tree` is kept in.
 PROCESS_TREE = "WEBFW_PROCESS_TREE"
@@ -50,6 +50,12 @@ def cpu_count() -> int:
 def task_id() -> int | None:
     """Return this worker's number, from 0 on, or None in a process that `fork_processes` has not made."""
     return _task_id
+
+
+def set_task_id(number: int) -> None:
+    """Be the worker of this number, for who has forked this process by other means."""
+    global _task_id
+    _task_id = number
 
 
 def process_tree() -> str:

@@ -1,0 +1,475 @@
+"""The supervisor as a real process tree: `tests/process/tree.py`, its output, its signals, its port."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 20.0
+
+
+class Tree:
+    def __init__(self, directory: Path, application: str, arguments: tuple[str, ...]) -> None:
+        self.application = directory / "application.py"
+        self.application.write_text(application)
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "tests/process/tree.py", str(self.application), *arguments],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert self.process.stdout is not None
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self._rest = b""
+        self.port = int(self.expect(r"port (\d+)")[1])
+
+    # What it says.
+
+    def expect(self, pattern: str, count: int = 1) -> re.Match[str]:
+        """Wait for lines that match, among all that have not been waited past; the last of them."""
+        deadline = time.monotonic() + PATIENCE
+        match = None
+        for _ in range(count):
+            match = self._next(re.compile(pattern), deadline)
+        assert match is not None
+        return match
+
+    def _next(self, pattern: re.Pattern[str], deadline: float) -> re.Match[str]:
+        seen = []
+        while True:
+            while self.lines:
+                line = self.lines.pop(0)
+                seen.append(line)
+                match = pattern.search(line)
+                if match:
+                    return match
+            if not self._read() and self.process.poll() is not None and not self._read():
+                raise AssertionError(f"no {pattern.pattern!r} in:\n" + "\n".join(seen))
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no {pattern.pattern!r} in time; there was:\n" + "\n".join(seen))
+            time.sleep(0.005)
+
+    def _read(self) -> bool:
+        assert self.process.stdout is not None
+        data = self.process.stdout.read()
+        if not data:
+            return False
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self.lines += [line.decode() for line in lines]
+        return True
+
+    def has_said(self, pattern: str) -> bool:
+        self._read()
+        return any(re.search(pattern, line) for line in self.lines)
+
+    # What it is asked.
+
+    def ask(self, line: str = "") -> list[str]:
+        """Ask one worker; the words of its answer: process, version, number, generation."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as sock:
+            sock.sendall(line.encode() + b"\n")
+            data = b""
+            while chunk := sock.recv(1024):
+                data += chunk
+        return data.decode().split()
+
+    def begin(self, line: str) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        sock.sendall(line.encode() + b"\n")
+        return sock
+
+    def until(self, what: Callable[[list[str]], bool]) -> list[str]:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            answer = self.ask()
+            if what(answer):
+                return answer
+            assert time.monotonic() < deadline, answer
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> int:
+        return self.process.wait(PATIENCE)
+
+
+Start = Callable[..., Tree]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[Start]:
+    started: list[Tree] = []
+
+    def start(*arguments: str, application: str = "VERSION = 1") -> Tree:
+        started.append(Tree(tmp_path, application, arguments))
+        return started[-1]
+
+    yield start
+    for made in started:
+        if made.process.poll() is None:
+            made.process.kill()
+            made.process.wait()
+        assert made.process.stdout is not None
+        made.process.stdout.close()
+
+
+def gone(pid: int) -> bool:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            status = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            return True
+        if status.rpartition(")")[2].split()[0] == "Z":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+# --- start and stop ---
+
+
+def test_two_workers_serve_and_drain(tree: Start) -> None:
+    site = tree("workers=2")
+    site.expect("all ready")
+    answers = {tuple(site.ask()) for _ in range(20)}
+    assert {answer[1] for answer in answers} == {"1"}
+    slow = site.begin("wait 0.3")
+    time.sleep(0.05)
+    site.signal(signal.SIGTERM)
+    assert slow.recv(100).split()[1] == b"1"  # what runs is let end
+    slow.close()
+    site.expect("ends by drain", count=2)
+    assert site.end() == 0
+
+
+def test_a_second_signal_ends_at_once(tree: Start) -> None:
+    site = tree("workers=1")
+    site.expect("all ready")
+    slow = site.begin("wait 30")
+    site.ask()
+    site.signal(signal.SIGINT)
+    site.expect("ending")
+    site.signal(signal.SIGTERM)
+    assert site.end() == 128 + signal.SIGTERM
+    slow.close()
+
+
+def test_quit_ends_at_once(tree: Start) -> None:
+    site = tree("workers=2")
+    site.expect("all ready")
+    slow = site.begin("wait 30")
+    site.ask()
+    site.signal(signal.SIGQUIT)
+    site.expect("ends by stop", count=2)
+    assert site.end() == 128 + signal.SIGQUIT
+    slow.close()
+
+
+@pytest.mark.slow
+def test_a_worker_that_does_not_drain_is_killed(tree: Start) -> None:
+    site = tree("workers=1", "graceful_timeout=0.1")
+    site.expect("all ready")
+    slow = site.begin("wait 30")
+    site.ask()
+    site.signal(signal.SIGTERM)
+    site.expect("ERROR worker 0 .* has not ended in time")
+    site.expect(r"exited 0 \d+ -9")
+    assert site.end() == 0
+    slow.close()
+
+
+@pytest.mark.parametrize(
+    "application",
+    ["raise ValueError('broken')", "import os; os._exit(9)", "def ("],
+    ids=["raises", "exits", "syntax"],
+)
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_an_application_that_does_not_load_ends_the_start(
+    tree: Start, application: str, workers: str
+) -> None:
+    site = tree(f"workers={workers}", application=application)
+    assert site.end() == 3
+    site._read()
+    text = "\n".join(site.lines)
+    assert "all ready" not in text
+    if "broken" in application:
+        assert "ValueError: broken" in text
+        assert re.search(r"worker \d \(process \d+\) cannot serve: ValueError: broken", text)
+    assert len(re.findall(r"exited \d \d+", text)) <= int(workers)  # nobody was started twice
+
+
+@pytest.mark.slow
+def test_loading_may_not_take_for_ever(tree: Start) -> None:
+    site = tree("workers=1", "boot_timeout=0.2", application="import time; time.sleep(60)")
+    assert site.end() == 3
+    site.expect("not ready after 0.2 seconds")
+
+
+def test_an_interrupt_while_it_loads(tree: Start) -> None:
+    site = tree("workers=1", application="import os, time; os.write(1, b'loading\\n'); time.sleep(60)")
+    site.expect("loading")
+    site.signal(signal.SIGINT)
+    assert site.end() == 0
+
+
+# --- crashes ---
+
+
+def test_a_killed_worker_is_started_again(tree: Start) -> None:
+    site = tree("workers=1")
+    first = site.expect(r"ready 0 (\d+)")[1]
+    os.kill(int(first), signal.SIGKILL)
+    site.expect(rf"ERROR worker 0 \(process {first}\) was killed by SIGKILL: it is started again")
+    second = site.expect(r"ready 0 (\d+)")[1]
+    assert second != first
+    assert site.ask()[0] == second
+
+
+@pytest.mark.slow
+def test_crashes_are_answered_more_and_more_slowly(tree: Start) -> None:
+    site = tree("workers=1")
+    delays = []
+    for _ in range(4):
+        site.expect("ready 0")
+        with pytest.raises((OSError, IndexError)):
+            site.ask("exit 5")[0]
+        line = site.expect(r"ended with status 5: it is started again(.*)")[1]
+        delays.append(line)
+    assert delays == ["", " in 0.5 seconds", " in 1 seconds", " in 2 seconds"]
+
+
+def test_a_crashed_worker_that_does_not_load_is_tried_again(tree: Start) -> None:
+    site = tree("workers=2")
+    site.expect("all ready")
+    site.application.write_text("raise ValueError('broken now')")
+    with pytest.raises((OSError, IndexError)):
+        site.ask("exit 5")[0]
+    site.expect("cannot serve: ValueError: broken now: next attempt in")
+    assert site.ask()[1] == "1"  # the other one serves
+    site.application.write_text("VERSION = 2")
+    site.until(lambda answer: answer[1] == "2")
+
+
+def test_a_worker_that_is_told_to_end_by_somebody_is_replaced(tree: Start) -> None:
+    site = tree("workers=1")
+    first = site.expect(r"ready 0 (\d+)")[1]
+    os.kill(int(first), signal.SIGTERM)
+    site.expect("ends by drain")
+    assert site.expect(r"ready 0 (\d+)")[1] != first
+
+
+def test_a_silent_worker_is_replaced(tree: Start) -> None:
+    site = tree("workers=1", "timeout=0.5", "blocked_after=0.1")
+    first = site.expect(r"ready 0 (\d+)")[1]
+    stuck = site.begin("block 30")
+    site.expect(r"WARNING the event loop has been blocked for 0\.\d seconds by:")
+    site.expect(r"time\.sleep\(float\(rest\)\)")
+    site.expect(r"no sign of life for 0\.\d seconds: it is replaced")
+    site.expect(rf"exited 0 {first} -6")
+    assert site.expect(r"ready 0 (\d+)")[1] != first
+    stuck.close()
+
+
+def test_a_loop_that_turns_again_says_so(tree: Start) -> None:
+    site = tree("workers=1", "blocked_after=0.1")
+    site.expect("all ready")
+    site.ask("block 0.4")
+    site.expect(r"the event loop turns again; it was blocked for 0\.\d seconds")
+
+
+# --- the supervisor dies ---
+
+
+def test_nobody_is_left_when_the_supervisor_is_killed(tree: Start) -> None:
+    site = tree("workers=2")
+    pids = [int(site.expect(r"ready \d (\d+)")[1]) for _ in range(2)]
+    slow = site.begin("wait 0.5")
+    site.ask()
+    site.process.kill()
+    site.process.wait()
+    assert slow.recv(100).split()[1] == b"1"  # what runs is let end
+    slow.close()
+    assert all(gone(pid) for pid in pids)
+
+
+@pytest.mark.slow
+def test_nobody_is_left_when_it_is_killed_while_they_load(tree: Start) -> None:
+    site = tree(
+        "workers=1",
+        application="import os, time; os.write(1, b'pid %d\\n' % os.getpid()); time.sleep(1)\nVERSION = 1",
+    )
+    pid = int(site.expect(r"pid (\d+)")[1])
+    site.process.kill()
+    site.process.wait()
+    assert gone(pid)
+
+
+# --- reload ---
+
+
+def test_reload_replaces_one_after_the_other(tree: Start) -> None:
+    site = tree("workers=2")
+    site.expect("all ready")
+    site.application.write_text("VERSION = 2")
+    site.signal(signal.SIGHUP)
+    site.expect(r"ready 0 \d+ 2")
+    site.expect(r"ready 1 \d+ 2")
+    assert site.until(lambda answer: answer[1] == "2")
+    assert {site.ask()[1] for _ in range(10)} == {"2"}
+
+
+def test_reload_under_load_loses_nothing(tree: Start) -> None:
+    site = tree("workers=2")
+    site.expect("all ready")
+    for version in (2, 3):
+        site.application.write_text(f"VERSION = {version}")
+        site.signal(signal.SIGHUP)
+        ready = 0
+        while ready < 2:
+            assert site.ask()  # an empty answer is a lost one
+            site._read()
+            ready = sum(bool(re.search(rf"ready \d \d+ {version}", line)) for line in site.lines)
+
+
+def test_a_new_version_that_does_not_load_leaves_the_old_one(tree: Start) -> None:
+    site = tree("workers=2")
+    site.expect("all ready")
+    site.application.write_text("VERSION = oops")
+    site.signal(signal.SIGHUP)
+    site.expect(r"cannot serve: NameError: name 'oops' is not defined: no reload, the former workers go on")
+    assert {site.ask()[1] for _ in range(10)} == {"1"}
+    site.application.write_text("VERSION = 3")
+    site.signal(signal.SIGHUP)
+    site.expect(r"ready 1 \d+ 3")
+    site.until(lambda answer: answer[1] == "3")
+
+
+def test_a_second_reload_during_the_first(tree: Start) -> None:
+    site = tree("workers=2")
+    site.expect("all ready")
+    site.application.write_text("VERSION = 2\nDELAY = 0.2")
+    site.signal(signal.SIGHUP)
+    site.expect("reload: generation 2")
+    site.application.write_text("VERSION = 3")
+    site.signal(signal.SIGHUP)
+    site.expect("reload: generation 3")
+    for number in (0, 1):
+        site.expect(rf"ready {number} \d+ 3")
+    site.until(lambda answer: answer[3] == "3")
+
+
+def test_reload_takes_new_settings(tree: Start) -> None:
+    site = tree("workers=1")
+    site.expect("all ready")
+    site.application.with_name("settings").write_text("workers=2")
+    site.signal(signal.SIGHUP)
+    site.expect("ready 1")
+    site.application.with_name("settings").write_text("nonsense")
+    site.signal(signal.SIGHUP)
+    site.expect("ERROR no reload: the settings are wrong: nonsense")
+    assert site.ask()
+
+
+def test_a_retiring_worker_serves_until_its_successor_does(tree: Start) -> None:
+    site = tree("workers=1")
+    first = site.expect(r"ready 0 (\d+)")[1]
+    site.ask("retire it has had enough")
+    site.expect(rf"worker 0 \(process {first}\) is to be replaced: it has had enough")
+    second = site.expect(r"ready 0 (\d+)")[1]
+    site.expect(rf"exited 0 {first} 0")
+    assert site.ask()[0] == second
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is not told here")
+@pytest.mark.slow
+def test_a_worker_that_grows_is_replaced(tree: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = tree("workers=1", f"max_memory={100 * 1024 * 1024}")
+    first = site.expect(r"ready 0 (\d+)")[1]
+    site.ask(f"grow {150 * 1024 * 1024}")
+    site.expect(r"is to be replaced: \d+ MiB of memory")
+    site.expect(rf"exited 0 {first} 0")
+
+
+# --- other signals ---
+
+
+def test_more_and_fewer_workers(tree: Start) -> None:
+    site = tree("workers=1")
+    site.expect("all ready")
+    site.signal(signal.SIGTTIN)
+    second = site.expect(r"ready 1 (\d+)")[1]
+    site.signal(signal.SIGTTOU)
+    site.expect(rf"exited 1 {second} 0")
+    site.signal(signal.SIGTTOU)  # one at least stays
+    site.expect("workers: 1 from now on")
+    assert site.ask()[2] == "0"
+
+
+def test_logs_are_opened_anew(tree: Start) -> None:
+    site = tree("workers=2")
+    site.expect("all ready")
+    site.signal(signal.SIGUSR1)
+    site.expect("supervisor reopens")
+    site.expect("worker . reopens", count=2)
+
+
+def test_winch_drains_the_workers_and_hup_brings_them_back(tree: Start) -> None:
+    site = tree("workers=2")
+    site.expect("all ready")
+    site.signal(signal.SIGWINCH)
+    site.expect("exited", count=2)
+    assert site.process.poll() is None
+    site.signal(signal.SIGHUP)
+    site.expect(r"ready 1 \d+ 2")
+    assert site.ask()[3] == "2"
+
+
+def test_a_new_supervisor_that_fails_is_noticed(tree: Start) -> None:
+    site = tree("workers=1")
+    site.expect("all ready")
+    for _ in range(2):
+        site.signal(signal.SIGUSR2)
+        pid = site.expect(r"a new supervisor is started beside this one: process (\d+)")[1]
+        site.expect(rf"the new supervisor \(process {pid}\) ended with status 7; this one goes on")
+    assert site.ask()
+
+
+def test_a_signal_for_the_supervisor_that_reaches_workers_does_nothing(tree: Start) -> None:
+    site = tree("workers=1")
+    pid = int(site.expect(r"ready 0 (\d+)")[1])
+    for number in (
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+    ):
+        os.kill(pid, number)
+    assert site.ask()[0] == str(pid)
+
+
+def test_preload_shares_what_was_loaded(tree: Start) -> None:
+    site = tree("workers=2", "preload=1", application="import os\nVERSION = os.getpid()")
+    site.expect("all ready")
+    assert {site.ask()[1] for _ in range(10)} == {str(site.process.pid)}
+
+
+def test_stacks_of_all_workers(tree: Start) -> None:
+    site = tree("workers=2")
+    site.expect("all ready")
+    site.signal(signal.SIGALRM)
+    for _ in range(2):
+        assert "thread MainThread" in site.expect(r"stacks \d (.*)")[1]

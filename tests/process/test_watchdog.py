@@ -1,0 +1,83 @@
+"""A loop that stands still, seen from a thread."""
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from webfw.process import watchdog
+from webfw.process.watchdog import Watchdog, stacks
+
+
+def stand_still(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def test_a_block_is_logged_once_with_its_place(expect_log: Any) -> None:
+    dog = Watchdog(0.05)
+    dog.start()
+    try:
+        with expect_log("webfw.application", "has been blocked for 0.* seconds by:", count=1) as records:
+            stand_still(0.3)
+        assert "in stand_still" in records[0].getMessage()
+        with expect_log("webfw.application", r"turns again; it was blocked for 0\.[3-9] seconds", count=1):
+            assert dog.beat() >= 0.3
+    finally:
+        dog.end()
+        dog.join()
+
+
+def test_beats_keep_it_quiet() -> None:
+    dog = Watchdog(0.5)
+    for _ in range(3):
+        dog.look()
+        assert dog.beat() < 0.5
+
+
+def test_never_means_never() -> None:
+    dog = Watchdog(0)
+    dog._last -= 100
+    dog.look()
+
+
+def test_an_orphan_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+    dog = Watchdog(0, told.append)
+    dog.look()
+    assert told == []
+    monkeypatch.setattr(watchdog.os, "getppid", lambda: 1)
+    dog.look()
+    assert len(told) == 1
+
+
+def test_an_orphan_that_is_stuck_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    dog = Watchdog(0)
+    monkeypatch.setattr(watchdog.os, "getppid", lambda: 1)
+    monkeypatch.setattr(watchdog.os, "_exit", ended.append)
+    dog.look()
+    assert ended == []
+    dog._last -= watchdog.ORPHAN_PATIENCE + 1
+    dog.look()
+    assert ended == [1]
+
+
+def test_stacks_name_every_thread() -> None:
+    ready, end = threading.Event(), threading.Event()
+
+    def wait_here() -> None:
+        ready.set()
+        end.wait()
+
+    thread = threading.Thread(target=wait_here, name="busy-bee")
+    thread.start()
+    ready.wait()
+    try:
+        shown = stacks()
+    finally:
+        end.set()
+        thread.join()
+    assert "thread busy-bee:\n" in shown
+    assert "in wait_here" in shown
+    assert "thread MainThread:\n" in shown

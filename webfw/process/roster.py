@@ -1,0 +1,90 @@
+"""`Member`: what a supervisor knows of one worker; deciding what to do about it may not enter."""
+
+import enum
+import os
+import signal
+import time
+from typing import Any
+
+from webfw.process.channel import Channel
+from webfw.process.worker import Order
+
+__all__ = ["Member", "State", "memory_of"]
+
+
+class State(enum.Enum):
+    """Where a worker is in its life."""
+
+    #: It loads the application.
+    STARTING = "starting"
+    #: It serves.
+    READY = "ready"
+    #: It has been told to end.
+    LEAVING = "leaving"
+
+
+class Member:
+    """One worker, from its fork until it has been waited for.
+
+    :param number: the slot it is for.
+    :param generation: of the application it has loaded.
+    :param pid: its process.
+    :param channel: the line to it.
+    """
+
+    def __init__(self, number: int, generation: int, pid: int, channel: Channel) -> None:
+        self.number = number
+        self.generation = generation
+        self.pid = pid
+        self.channel = channel
+        self.state = State.STARTING
+        #: On the scale of ``time.monotonic()``, like all times here.
+        self.born = self.last_beat = time.monotonic()
+        #: What its last heartbeat said.
+        self.report: dict[str, Any] = {}
+        #: Why its application could not be loaded, if it has said so.
+        self.failure = ""
+        #: When it is killed.
+        self.kill_at: float | None = None
+        #: Looks in a row at which it had too much memory.
+        self.heavy = 0
+
+    def __str__(self) -> str:
+        return f"worker {self.number} (process {self.pid})"
+
+    def tell(self, order: Order, kill_after: float) -> None:
+        """Give an order that ends it, and the time it has for that, in seconds; a second more is for its own end."""
+        if self.state is State.STARTING:
+            # Nobody listens there yet, and nothing is lost.
+            self.signal(signal.SIGKILL)
+        else:
+            self.channel.send({"order": order.value})
+        self.state = State.LEAVING
+        self.kill_at = time.monotonic() + kill_after + 1.0
+
+    def signal(self, number: int) -> None:
+        """Send it a signal; it is there, since only who waits for it lets go of its id."""
+        os.kill(self.pid, number)
+
+    def describe(self) -> dict[str, Any]:
+        """What ``webfw ctl status`` shows of it."""
+        now = time.monotonic()
+        return {
+            "worker": self.number,
+            "pid": self.pid,
+            "state": self.state.value,
+            "generation": self.generation,
+            "age": round(now - self.born, 1),
+            "silent": round(now - self.last_beat, 1),
+            "memory": memory_of(self.pid),
+            **self.report,
+        }
+
+
+def memory_of(pid: int) -> int | None:
+    """Bytes of a process that are in memory (RSS); None where the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None

@@ -1,0 +1,556 @@
+"""`Supervisor`: the parent of worker processes, which keeps them running; no event loop and no application may enter.
+
+It only waits: for signals, for what its workers tell, and for time to pass.  Everything that may take long or go wrong,
+the application above all, is in the workers.
+"""
+
+import gc
+import os
+import selectors
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from webfw.log import gen_log
+from webfw.process.channel import channel_pair
+from webfw.process.fork import process_tree, set_task_id
+from webfw.process.roster import Member, State, memory_of
+from webfw.process.signals import SignalInbox, signal_name
+from webfw.process.worker import LOAD_FAILED, Order, Worker
+
+__all__ = ["Program", "Supervisor", "TreeSettings"]
+
+#: Seconds between the signal that asks a silent worker for its stack (SIGABRT) and the one that ends it (SIGKILL).
+ABORT_GRACE = 2.0
+
+#: Seconds that a worker which is to stop at once has for it.
+STOP_GRACE = 1.0
+
+#: Seconds before a crashed worker is started again: none for the first, then these, doubled each time, up to the last.
+FIRST_BACKOFF = 0.5
+LAST_BACKOFF = 30.0
+
+#: Seconds after which a worker that crashes counts as one that had been well.
+WELL_AFTER = 30.0
+
+#: Seconds between two looks at the workers' memory, and looks in a row that must find too much.
+MEMORY_INTERVAL = 2.0
+MEMORY_LOOKS = 3
+
+#: Seconds between two looks at deadlines, while something is under way and else.
+BUSY_TICK = 0.1
+IDLE_TICK = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TreeSettings:
+    """What a supervisor is told.
+
+    :param workers: how many.
+    :param graceful_timeout: seconds that a draining worker has before it is killed.
+    :param timeout: seconds without a heartbeat after which a worker is replaced; 0 for never.
+    :param boot_timeout: seconds that loading the application may take; 0 for any time.
+    :param blocked_after: seconds that a worker's loop may stand still before that is logged; 0 for never.
+    :param max_memory: bytes of memory (RSS) above which a worker is replaced; 0 for no limit.
+    :param preload: whether the application is loaded before the workers are forked, which then share its memory.
+    """
+
+    workers: int = 1
+    graceful_timeout: float = 30.0
+    timeout: float = 30.0
+    boot_timeout: float = 60.0
+    blocked_after: float = 1.0
+    max_memory: int = 0
+    preload: bool = False
+
+
+class Program:
+    """What a supervisor runs; a subclass says what of it matters.
+
+    All but `work` is called in the supervisor, and must neither wait nor raise, but for what is said here.
+    """
+
+    def preload(self) -> None:
+        """Load the application, where the settings say so; what it raises ends the supervisor."""
+
+    def work(self, worker: Worker) -> int:
+        """Be a worker, in the process made for it, and return the exit status."""
+        raise NotImplementedError
+
+    def forking(self, number: int) -> None:
+        """A worker is about to be made for this slot."""
+
+    def worker_ready(self, member: Member) -> None:
+        """A worker serves."""
+
+    def worker_exited(self, member: Member, status: int) -> None:
+        """A worker is gone: its exit status, or minus the number of the signal that has ended it."""
+
+    def all_ready(self) -> None:
+        """Every worker serves, for the first time."""
+
+    def reloading(self) -> TreeSettings | None:
+        """A reload begins: the settings to go on with; None for those there are.
+
+        :raises ValueError: the new ones are wrong; there is no reload then.
+        """
+        return None
+
+    def reopen_logs(self) -> None:
+        """Open log files anew."""
+
+    def upgrade(self) -> int | None:
+        """Start a supervisor that takes over the listeners, and return its process; None where that cannot be."""
+        return None
+
+    def ending(self) -> None:
+        """No worker is started any more."""
+
+
+class Supervisor:
+    """Starts workers, watches them, and does what signals say.
+
+    :param program: what the workers do.
+    :param settings: how many there are, and how patient it is with them.
+
+    Signals: TERM and INT let the workers drain, a second one ends them at once, as QUIT does; HUP reloads, a slot after
+    the other; TTIN and TTOU change the number of workers by one; USR1 opens logs anew; USR2 starts a new supervisor
+    beside this one; WINCH drains the workers and keeps the supervisor, where no terminal can have sent it.
+    """
+
+    def __init__(self, program: Program, settings: TreeSettings) -> None:
+        self.program = program
+        self.settings = settings
+        self.generation = 1
+        self.started_at = time.time()
+        #: How many workers there shall be.
+        self.target = settings.workers
+        #: Who serves, or is to, in each slot.
+        self.slots: dict[int, Member] = {}
+        #: Who is to follow whom that still serves.
+        self.successors: dict[int, Member] = {}
+        #: Who has been told to end.
+        self.leaving: list[Member] = []
+        #: Whether all workers have been ready once.
+        self.ready = False
+        self.stopping = False
+        self.selector = (
+            selectors.PollSelector() if hasattr(selectors, "PollSelector") else selectors.SelectSelector()
+        )
+        self._status = 0
+        self._child: Worker | None = None
+        self._to_replace: list[tuple[int, str]] = []
+        self._crashes: dict[int, int] = {}
+        self._not_before: dict[int, float] = {}
+        self._memory_at = 0.0
+        self._upgraded: int | None = None
+        self._answers: dict[str, Callable[[Member, dict[str, Any]], None]] = {}
+        self._actions: dict[int, Callable[[], None]] = {
+            signal.SIGHUP: self.reload,
+            signal.SIGTTIN: lambda: self.resize(self.target + 1),
+            signal.SIGTTOU: lambda: self.resize(max(1, self.target - 1)),
+            signal.SIGUSR1: self.reopen_logs,
+            signal.SIGUSR2: self.upgrade,
+            signal.SIGWINCH: self._window_changed,
+            signal.SIGCHLD: lambda: None,
+        }
+
+    # --- the whole life ---
+
+    def run(self) -> int:
+        """Supervise until told to end.
+
+        :returns: the exit status: 0, 3 when the application cannot be loaded, 128 and a signal's number when that has
+            ended it at once.  In a worker, what `Program.work` has returned.
+        """
+        process_tree()
+        if self.settings.preload:
+            self.program.preload()
+            gc.collect()
+            gc.freeze()
+        self._inbox = SignalInbox([*self._actions, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+        self.selector.register(self._inbox, selectors.EVENT_READ, lambda: None)
+        self._supervise()
+        if self._child is not None:
+            return self._work(self._child)
+        self.selector.close()
+        self._inbox.close()
+        return self._status
+
+    def _supervise(self) -> None:
+        """Returns in the supervisor when all is over, and in each worker when it begins."""
+        while True:
+            self._tend()
+            if self._child is not None or self._is_over():
+                return
+            for key, _ in self.selector.select(self._tick()):
+                key.data()
+            for number in self._inbox.take():
+                self._signalled(number)
+            self._reap()
+            if self._child is not None:
+                return
+
+    def _is_over(self) -> bool:
+        return self.stopping and not self.slots and not self.successors and not self.leaving
+
+    def _tick(self) -> float:
+        busy = self.leaving or self.successors or len(self.slots) != self.target or self._to_replace
+        return BUSY_TICK if busy else min(IDLE_TICK, self.settings.timeout / 4 or IDLE_TICK)
+
+    # --- what may be asked of it ---
+
+    def stop(self, status: int = 0, at_once: bool = False) -> None:
+        """End: let the workers drain, or stop them at once."""
+        if not self.stopping:
+            self.stopping = True
+            self._status = status
+            self.target = 0
+            self._to_replace.clear()
+            self.program.ending()
+        order, grace = (Order.STOP, STOP_GRACE) if at_once else (Order.DRAIN, self.settings.graceful_timeout)
+        for member in [*self.slots.values(), *self.successors.values(), *(self.leaving if at_once else ())]:
+            self._send_away(member, order, grace)
+        if at_once and status:
+            self._status = status
+
+    def reload(self) -> None:
+        """Replace every worker by one that has loaded the application anew, one after the other."""
+        if self.stopping:
+            return
+        try:
+            settings = self.program.reloading()
+        except ValueError as error:
+            gen_log.error("no reload: %s", error)
+            return
+        if settings is not None:
+            if settings.workers != self.settings.workers:
+                self.target = settings.workers
+            self.settings = settings
+        self.target = self.target or self.settings.workers  # after WINCH
+        self.generation += 1
+        gen_log.info("reload: generation %d", self.generation)
+        self._to_replace = [(number, "reload") for number in sorted(self.slots)]
+
+    def resize(self, workers: int) -> None:
+        """Have so many workers from now on.
+
+        :raises ValueError: less than one.
+        """
+        if workers < 1:
+            raise ValueError(f"a tree has 1 worker at least, not {workers}")
+        if not self.stopping:
+            self.target = workers
+            gen_log.info("workers: %d from now on", workers)
+
+    def reopen_logs(self) -> None:
+        """Open log files anew, here and in all workers."""
+        self.program.reopen_logs()
+        for member in self.members():
+            member.channel.send({"order": "reopen"})
+
+    def upgrade(self) -> None:
+        """Start a new supervisor, of the program as it is on disk now, which takes over the listeners."""
+        if self.stopping or self._upgraded is not None:
+            return
+        self._upgraded = self.program.upgrade()
+        if self._upgraded is not None:
+            gen_log.info("a new supervisor is started beside this one: process %d", self._upgraded)
+
+    def members(self) -> list[Member]:
+        """All workers there are."""
+        return [*self.slots.values(), *self.successors.values(), *self.leaving]
+
+    def ask(self, name: str, question: str, answered: Callable[[Member, dict[str, Any]], None]) -> None:
+        """Ask every worker something.
+
+        :param name: a name for this question, new each time.
+        :param question: such as ``"stacks"``.
+        :param answered: called with each answer; a worker that is blocked gives none.
+        """
+        self._answers[name] = answered
+        for member in self.members():
+            member.channel.send({"order": question, "id": name})
+
+    def forget(self, name: str) -> None:
+        """Wait no more for the answers to a question."""
+        self._answers.pop(name, None)
+
+    def status(self) -> dict[str, Any]:
+        """What ``webfw ctl status`` shows."""
+        return {
+            "pid": os.getpid(),
+            "state": "stopping" if self.stopping else "ready" if self.ready else "starting",
+            "uptime": round(time.time() - self.started_at, 1),
+            "generation": self.generation,
+            "target": self.target,
+            "workers": [member.describe() for member in self.members()],
+        }
+
+    # --- signals ---
+
+    def _signalled(self, number: int) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            if self.stopping or number == signal.SIGQUIT:
+                self.stop(128 + number, at_once=True)
+            else:
+                self.stop()
+        else:
+            self._actions[number]()
+
+    def _window_changed(self) -> None:
+        """Drain the workers but stay: the end of an upgrade, with a way back (HUP)."""
+        if any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+            return  # somebody has resized the terminal
+        gen_log.info("the workers are drained, the supervisor stays")
+        self.target = 0
+        self._to_replace.clear()
+
+    # --- time ---
+
+    def _tend(self) -> None:
+        """Do what it is time for."""
+        now = time.monotonic()
+        for number in [number for number in self.slots if number >= self.target]:
+            self._send_away(self.slots[number], Order.DRAIN, self.settings.graceful_timeout)
+        for number in range(self.target):
+            if number not in self.slots and now >= self._not_before.get(number, 0.0) and self._start(number):
+                return
+        self._look_at_deadlines(now)
+        if self.settings.max_memory and now >= self._memory_at:
+            self._memory_at = now + MEMORY_INTERVAL
+            self._look_at_memory()
+        self._replace_next()
+
+    def _look_at_deadlines(self, now: float) -> None:
+        settings = self.settings
+        for member in self.members():
+            if member.kill_at is not None:
+                if now >= member.kill_at:
+                    gen_log.error("%s has not ended in time: it is killed", member)
+                    member.signal(signal.SIGKILL)
+                    member.kill_at = now + STOP_GRACE  # a process that is stuck in the kernel
+            elif member.state is State.STARTING:
+                if settings.boot_timeout and now > member.born + settings.boot_timeout:
+                    member.failure = f"not ready after {settings.boot_timeout:g} seconds"
+                    member.signal(signal.SIGKILL)
+                    member.kill_at = now + STOP_GRACE
+            elif settings.timeout and now > member.last_beat + settings.timeout:
+                gen_log.error(
+                    "%s: no sign of life for %.1f seconds: it is replaced", member, now - member.last_beat
+                )
+                # Its faulthandler writes where it stands, in C if need be.
+                member.signal(signal.SIGABRT)
+                member.kill_at = now + ABORT_GRACE
+
+    def _look_at_memory(self) -> None:
+        for number, member in self.slots.items():
+            memory = memory_of(member.pid) or 0
+            member.heavy = member.heavy + 1 if memory > self.settings.max_memory else 0
+            if member.heavy >= MEMORY_LOOKS:
+                self._retire(number, f"{memory / 1048576:.0f} MiB of memory")
+
+    def _retire(self, number: int, reason: str) -> None:
+        if (
+            not self.stopping
+            and number not in self.successors
+            and all(number != n for n, _ in self._to_replace)
+        ):
+            gen_log.info("%s is to be replaced: %s", self.slots[number], reason)
+            self._to_replace.append((number, reason))
+
+    def _replace_next(self) -> None:
+        """Start a successor, one at a time; whom it follows serves until it is ready."""
+        while self._to_replace and not self.successors and self._child is None:
+            number, _ = self._to_replace[0]
+            current = self.slots.get(number)
+            if current is None or number >= self.target:
+                del self._to_replace[0]
+            elif current.state is State.STARTING:
+                if current.generation >= self.generation:
+                    del self._to_replace[0]
+                    continue
+                return  # it is followed when it is ready, or started anew when it fails
+            else:
+                del self._to_replace[0]
+                self._start(number, follows=True)
+                return
+
+    # --- workers ---
+
+    def _start(self, number: int, follows: bool = False) -> bool:
+        """Fork a worker; True in it."""
+        self.program.forking(number)
+        ours, theirs = channel_pair()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()  # or the worker would write it once more
+        # Held back, so that a worker whose handlers are still the supervisor's does not take a signal for it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, self._inbox.numbers)
+        try:
+            try:
+                pid = os.fork()
+            except OSError as error:
+                ours.close()
+                theirs.close()
+                gen_log.error("worker %d cannot be started: %s", number, error)
+                self._back_off(number)
+                return False
+            if pid == 0:
+                ours.close()
+                self._become_worker()
+                self._child = Worker(number, self.generation, theirs, self.settings.blocked_after)
+                return True
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+        member = Member(number, self.generation, pid, ours)
+        (self.successors if follows else self.slots)[number] = member
+        self.selector.register(ours, selectors.EVENT_READ, lambda: self._heard(member))
+        return False
+
+    def _become_worker(self) -> None:
+        """Let go of what is the supervisor's."""
+        self._inbox.close(in_child=True)
+        for member in self.members():
+            member.channel.close()
+        self.selector.close()
+        # A terminal's Ctrl-C and hang-up reach the whole group; the supervisor passes on what they mean.  Not SIG_IGN,
+        # which programs that the application starts would inherit.
+        for name in ("SIGINT", "SIGHUP", "SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGUSR2"):
+            signal.signal(getattr(signal, name), _not_here)
+
+    def _work(self, worker: Worker) -> int:
+        set_task_id(worker.number)
+        return self.program.work(worker)
+
+    def _heard(self, member: Member) -> None:
+        for message in member.channel.receive():
+            if "beat" in message:
+                member.last_beat = time.monotonic()
+                member.report = message["beat"]
+            elif "ready" in message:
+                self._is_ready(member)
+            elif "failed" in message:
+                member.failure = str(message["failed"])
+            elif "retire" in message and self.slots.get(member.number) is member:
+                self._retire(member.number, str(message["retire"]))
+            elif "answer" in message and message["answer"] in self._answers:
+                self._answers[message["answer"]](member, message)
+        if member.channel.ended:
+            self.selector.unregister(member.channel)
+            member.channel.close()
+
+    def _is_ready(self, member: Member) -> None:
+        if member.state is not State.STARTING:
+            return
+        member.state = State.READY
+        member.last_beat = time.monotonic()
+        gen_log.info("%s is ready", member)
+        self.program.worker_ready(member)
+        number = member.number
+        if self.successors.get(number) is member:
+            del self.successors[number]
+            former = self.slots.pop(number, None)
+            self.slots[number] = member
+            if former is not None:
+                self._send_away(former, Order.DRAIN, self.settings.graceful_timeout)
+        self._not_before.pop(number, None)
+        if not self.ready and self._all_serve():
+            self.ready = True
+            self.program.all_ready()
+
+    def _all_serve(self) -> bool:
+        return len(self.slots) == self.target and all(m.state is State.READY for m in self.slots.values())
+
+    def _send_away(self, member: Member, order: Order, grace: float) -> None:
+        if member.state is not State.LEAVING:
+            for place in (self.slots, self.successors):
+                if place.get(member.number) is member:
+                    del place[member.number]
+            self.leaving.append(member)
+        member.tell(order, grace)
+
+    def _back_off(self, number: int) -> float:
+        crashes = self._crashes[number] = self._crashes.get(number, 0) + 1
+        delay = min(FIRST_BACKOFF * 2.0 ** (crashes - 2), LAST_BACKOFF) if crashes > 1 else 0.0
+        self._not_before[number] = time.monotonic() + delay
+        return delay
+
+    # --- ends ---
+
+    def _reap(self) -> None:
+        """Wait for the workers that have ended; each by its id, since other children are none of our business."""
+        for member in self.members():
+            ended = _ended(member.pid)
+            if ended is None:
+                continue
+            if not member.channel.ended:
+                self._heard(member)  # its last words
+            if not member.channel.ended:
+                self.selector.unregister(member.channel)
+                member.channel.close()
+            self.program.worker_exited(member, ended)
+            self._exited(member, ended)
+        if self._upgraded is not None and (status := _ended(self._upgraded)) is not None:
+            gen_log.error(
+                "the new supervisor (process %d) %s; this one goes on", self._upgraded, _how(status)
+            )
+            self._upgraded = None
+
+    def _exited(self, member: Member, status: int) -> None:
+        number = member.number
+        if member in self.leaving:
+            self.leaving.remove(member)
+            gen_log.info("%s %s", member, _how(status))
+        elif self.successors.get(number) is member:
+            del self.successors[number]
+            self._to_replace.clear()
+            gen_log.error("%s %s: no reload, the former workers go on", member, _why(member, status))
+        elif member.state is State.STARTING:
+            del self.slots[number]
+            if self.ready:
+                delay = self._back_off(number)
+                gen_log.error("%s %s: next attempt in %g seconds", member, _why(member, status), delay)
+            else:
+                gen_log.error("%s %s", member, _why(member, status))
+                self.stop(LOAD_FAILED, at_once=True)
+        else:
+            del self.slots[number]
+            if time.monotonic() - member.born > WELL_AFTER:
+                self._crashes.pop(number, None)
+            delay = self._back_off(number)
+            level = gen_log.info if status == 0 else gen_log.error
+            level(
+                "%s %s: it is started again%s",
+                member,
+                _how(status),
+                f" in {delay:g} seconds" if delay else "",
+            )
+
+
+def _not_here(number: int, frame: object) -> None:
+    """A signal that is for the supervisor."""
+
+
+def _ended(pid: int) -> int | None:
+    """How a child has ended, as ``os.waitstatus_to_exitcode`` says it; None while it runs."""
+    try:
+        done, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:  # somebody else has waited for it
+        return 0
+    return os.waitstatus_to_exitcode(status) if done else None
+
+
+def _how(status: int) -> str:
+    return f"was killed by {signal_name(-status)}" if status < 0 else f"ended with status {status}"
+
+
+def _why(member: Member, status: int) -> str:
+    """Why it was never ready; the traceback, if there is one, was printed by the worker itself."""
+    if member.failure:
+        return f"cannot serve: {member.failure.strip().splitlines()[-1]}"
+    return f"{_how(status)} before it was ready"
