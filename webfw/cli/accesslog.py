@@ -5,12 +5,12 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from webfw.log import access_log
+
 if TYPE_CHECKING:
     from webfw.web import RequestHandler
 
 __all__ = ["TimeFormatter", "log_function"]
-
-_logger = logging.getLogger("webfw.access")
 
 #: Whatever could move the cursor, end the line or close the quotes of a log line.
 _UNSAFE = re.compile(r'[^\x20-\x7e]|["\\]')
@@ -33,10 +33,10 @@ def log_function(handler: "RequestHandler") -> None:
     """
     status = handler.get_status()
     level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
-    if not _logger.isEnabledFor(level):
+    if not access_log.isEnabledFor(level):
         return
     request = handler.request
-    _logger.log(
+    access_log.log(
         level,
         '%s "%s" %d %d %.1fms',
         _UNSAFE.sub(_escape, request.remote_ip or "-"),

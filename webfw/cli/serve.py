@@ -20,7 +20,7 @@ from webfw.cli.target import interface_of, load_target
 from webfw.httpserver import HTTPServer
 from webfw.httputil import HTTPServerConnectionDelegate
 from webfw.ioloop.backend import new_event_loop, thread_event_loop
-from webfw.log import gen_log
+from webfw.log import access_log, gen_log
 from webfw.pubsub import BrokerError
 from webfw.web import Application, RequestHandler
 from webfw.wsgi import WSGIContainer
@@ -208,12 +208,11 @@ def _handler(stream: Any, form: str) -> logging.Handler:
 
 def _set_up_logging(level: str) -> None:
     """Access lines go to standard output, the rest to standard error; what the application set up stays."""
-    logger = logging.getLogger("webfw.access")
-    if not logger.handlers:
-        logger.addHandler(_handler(sys.stdout, "%(asctime)s %(message)s"))
-        logger.propagate = False
-    if logger.level == logging.NOTSET:
-        logger.setLevel(level.upper())
+    if not access_log.handlers:
+        access_log.addHandler(_handler(sys.stdout, "%(asctime)s %(message)s"))
+        access_log.propagate = False
+    if access_log.level == logging.NOTSET:
+        access_log.setLevel(level.upper())
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(_handler(sys.stderr, "%(asctime)s %(levelname)s %(name)s: %(message)s"))
