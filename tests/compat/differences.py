@@ -877,12 +877,4 @@ LIBRARY = [
 ]
 
 #: As `DEFECTS`.
-LIBRARY_DEFECTS = [
-    Library(
-        "debug does not set autoreload",
-        "Application.__init__: once there is an autoreload",
-        ("application attributes",),
-        GIVES,
-        GIVES,
-    ),
-]
+LIBRARY_DEFECTS: list[Library] = []

@@ -439,10 +439,12 @@ async def test_the_server_uses_an_overridden_seam(site: Any) -> None:
 # --- settings ---
 
 
-async def test_debug_switches_several_settings_on(site: Any) -> None:
+async def test_debug_switches_several_settings_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webfw.autoreload.reloader.ensure_started", lambda: True)
     settings = Application(debug=True).settings
     assert settings == {
         "debug": True,
+        "autoreload": True,
         "compiled_template_cache": False,
         "static_hash_cache": False,
         "serve_traceback": True,

@@ -194,7 +194,7 @@ async def test_a_debug_page_is_for_debugging(site: Any, expect_log: Any) -> None
         def get(self) -> None:
             raise ValueError("SECRET")
 
-    one = site(Fails, debug=True)
+    one = site(Fails, debug=True, autoreload=False)
     with expect_log("webfw.application", "Uncaught exception", count=1):
         answer = await one.ask()
     assert b"ValueError: SECRET" in answer.body

@@ -65,10 +65,10 @@ class Application(ReversibleRouter):
     :param transforms: `OutputTransform` classes for every response.
     :param settings: see the reference of settings; a handler reads them as ``self.settings``.
 
-    Settings that this class itself knows: ``debug``, ``compress_response``, ``static_path``, ``static_url_prefix``,
-    ``static_handler_class``, ``static_handler_args``, ``ui_modules``, ``ui_methods``, ``default_handler_class``,
-    ``default_handler_args``, ``log_function``, ``request_timeout``, ``cancel_on_disconnect``, ``broker``,
-    ``drain_spread``.
+    Settings that this class itself knows: ``debug``, ``autoreload``, ``compress_response``, ``static_path``,
+    ``static_url_prefix``, ``static_handler_class``, ``static_handler_args``, ``ui_modules``, ``ui_methods``,
+    ``default_handler_class``, ``default_handler_args``, ``log_function``, ``request_timeout``,
+    ``cancel_on_disconnect``, ``broker``, ``drain_spread``.
 
     :raises TypeError, ValueError: a setting about clients that stay (``broker``, ``websocket_...``) is none.
     """
@@ -98,6 +98,7 @@ class Application(ReversibleRouter):
         self._load_ui_modules(settings.get("ui_modules") or {})
         self._load_ui_methods(settings.get("ui_methods") or {})
         if settings.get("debug"):
+            settings.setdefault("autoreload", True)
             settings.setdefault("compiled_template_cache", False)
             settings.setdefault("static_hash_cache", False)
             settings.setdefault("serve_traceback", True)
@@ -106,6 +107,8 @@ class Application(ReversibleRouter):
             routes = [*self._static_routes(), *routes]
         self.wildcard_router = _HandlerRouter(self, routes)
         self.default_router = _HandlerRouter(self, [Rule(AnyMatches(), self.wildcard_router)])
+        if settings.get("autoreload"):
+            self._watch_sources()
 
     def _static_routes(self) -> list[Any]:
         settings = self.settings
@@ -157,7 +160,15 @@ class Application(ReversibleRouter):
         server.listen(
             port, address=address, family=family, backlog=backlog, flags=flags, reuse_port=reuse_port
         )
+        if self.settings.get("autoreload"):
+            self._watch_sources()  # at the latest now there is a loop
         return server
+
+    def _watch_sources(self) -> None:
+        """Have the program started again when its files change, if it is known by now on which loop."""
+        from webfw.autoreload.reloader import ensure_started  # for development only: servers do without
+
+        ensure_started()
 
     def add_handlers(self, host_pattern: str, host_handlers: Iterable[Any]) -> None:
         """Add routes for hosts that match a regular expression; they are tried before those of no host."""
@@ -224,9 +235,16 @@ class Application(ReversibleRouter):
     def begin(self) -> Begin | None:
         """How a server hands exchanges over; None where a subclass replaces a part of Tornado's seam, used then."""
         kind = type(self)
+        if self.settings.get("autoreload"):
+            self._watch_sources()
         if kind.find_handler is Application.find_handler and kind.start_request is Application.start_request:
-            return self._begin
+            return self._begin_watched if self.settings.get("autoreload") else self._begin
         return None
+
+    def _begin_watched(self, exchange: Exchange) -> Awaitable[None] | None:
+        """What a server that was made before there was a loop calls; by the first request there is one."""
+        self._watch_sources()
+        return self._begin(exchange)
 
     def _begin(self, exchange: Exchange) -> Awaitable[None] | None:
         """Take an exchange from the server: route it and run its handler, or be ready for its body."""
