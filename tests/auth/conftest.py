@@ -19,7 +19,7 @@ class LoginHandler(RequestHandler):
     """What the handlers of the tests share: the client under test, and an answer for what goes wrong."""
 
     def get_auth_http_client(self) -> Any:
-        return self.settings["auth_client"] or AsyncHTTPClient()
+        return self.settings["auth_client"] or super().get_auth_http_client()  # type: ignore[misc]
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs["exc_info"][1]
@@ -83,19 +83,24 @@ class _Lines(logging.Handler):
 
 @pytest.fixture
 def begin() -> Iterator[Callable[..., Any]]:
-    """``async with begin() as login:``; at the end no secret may have been logged, the traceback included."""
+    """``async with begin() as login:``; at the end no secret may have been logged, tracebacks included.
+
+    ``begin(plain=False)`` has webfw's own client ask the provider.
+    """
     from contextlib import asynccontextmanager
 
     lines = _Lines()
     loggers = [logging.getLogger(name) for name in ("webfw.general", "webfw.application", "asyncio")]
 
     @asynccontextmanager
-    async def start(client: Any = None) -> Any:
-        login = Login(client or PlainClient())
+    async def start(plain: bool = True) -> Any:
+        login = Login(PlainClient() if plain else None)
         try:
             yield login
         finally:
             await login.close()
+            if not plain:
+                AsyncHTTPClient().close()
         for line in lines.lines:
             for secret in login.provider.secrets - {""}:
                 assert secret not in line, f"a secret was logged: {line}"

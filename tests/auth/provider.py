@@ -1,7 +1,7 @@
 """A provider of logins: OAuth 2 with PKCE, OAuth 1 and 1.0a checked by oauthlib, OpenID 2.0, and what APIs it takes.
 
 It is an application for loopback.  What it is asked is in ``requests``; ``spoiled`` has answers to give in place of the
-right ones, by path; ``denying`` has the user decline.
+right ones, by path, and ``moved`` where to redirect to; ``denying`` has the user decline.
 """
 
 import base64
@@ -34,6 +34,7 @@ class Provider:
     def __init__(self) -> None:
         self.requests: list[Any] = []
         self.spoiled: dict[str, tuple[int, str, str]] = {}
+        self.moved: dict[str, str] = {}
         self.denying = False
         #: OAuth 2: what a code was given for.
         self.codes: dict[str, dict[str, str]] = {}
@@ -83,6 +84,9 @@ class Handler(RequestHandler):
 
     def prepare(self) -> None:
         self.provider.requests.append(self.request)
+        if self.request.path in self.provider.moved:
+            self.redirect(self.provider.moved[self.request.path], status=307)
+            return
         spoiled = self.provider.spoiled.get(self.request.path)
         if spoiled is not None:
             status, media_type, body = spoiled
