@@ -122,6 +122,13 @@ class Program:
                     status = self.process.poll()
                     raise AssertionError(f"no line matches {pattern!r} (status {status}):\n{self.log}")
 
+    def has_printed(self, pattern: str, seconds: float) -> bool:
+        """Whether a line matches by now, or does so within that time."""
+        with self._more:
+            return self._more.wait_for(
+                lambda: any(re.search(pattern, line) for line in self.lines), timeout=seconds
+            )
+
     def wait_for_port(self, url: str, seconds: float = 20.0) -> None:
         """Wait until somebody listens where the URL points to."""
         parts = urllib.parse.urlsplit(url)
