@@ -1,0 +1,54 @@
+"""The table of settings."""
+
+import re
+
+import pytest
+
+from webfw.cli.settings import SETTINGS, TABLES
+
+
+def test_names_flags_and_variables() -> None:
+    setting = SETTINGS["graceful_timeout"]
+    assert (setting.flag, setting.variable) == ("--graceful-timeout", "WEBFW_GRACEFUL_TIMEOUT")
+    assert setting.reloads
+    assert not SETTINGS["bind"].reloads
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_each_is_described(name: str) -> None:
+    setting = SETTINGS[name]
+    assert re.fullmatch(r"[a-z][a-z_]*[a-z]", name)
+    assert setting.help
+    assert not setting.help.endswith(".")
+    assert setting.kind.wanted
+    assert name not in TABLES
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("bind", ["8000", "[::1]:80", "unix:/x"]),
+        ("unix_mode", "660"),
+        ("hooks", "package.module"),
+    ],
+)
+def test_values_with_a_form(name: str, value: object) -> None:
+    assert SETTINGS[name].kind.check(value) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("bind", ["nowhere"], "has no port"),
+        ("unix_mode", "999", "an octal number such as 660"),
+        ("unix_mode", "-1", "an octal number"),
+        ("hooks", "not a module", "a module's dotted name"),
+    ],
+)
+def test_values_without_it(name: str, value: object, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        SETTINGS[name].kind.check(value)
+
+
+def test_nothing_is_shown_of_nothing() -> None:
+    assert SETTINGS["certfile"].show(None) == ""
