@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from webfw import gen
     from webfw.testing.brokers import check_broker
     from webfw.testing.cases import AsyncTestCase, gen_test, setup_with_context_manager
+    from webfw.testing.client import Client
     from webfw.testing.expectlog import ExpectLog
     from webfw.testing.fakes import FakeClock, FakeWire
     from webfw.testing.httpcases import AsyncHTTPSTestCase, AsyncHTTPTestCase
@@ -23,6 +24,7 @@ __all__ = [
     "AsyncHTTPSTestCase",
     "AsyncHTTPTestCase",
     "AsyncTestCase",
+    "Client",
     "ExpectLog",
     "FakeClock",
     "FakeWire",
@@ -41,6 +43,7 @@ _HOMES = {
     "AsyncHTTPSTestCase": "webfw.testing.httpcases",
     "AsyncHTTPTestCase": "webfw.testing.httpcases",
     "AsyncTestCase": "webfw.testing.cases",
+    "Client": "webfw.testing.client",
     "ExpectLog": "webfw.testing.expectlog",
     "FakeClock": "webfw.testing.fakes",
     "FakeWire": "webfw.testing.fakes",
