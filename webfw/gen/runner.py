@@ -59,11 +59,10 @@ def coroutine(func: Callable[..., Any]) -> Callable[..., "Future[Any]"]:
             value = run(func, *args, **kwargs)
             if native:
                 value = _following(value)
-            if isinstance(value, Generator):
-                yielded = run(next, value)
-            else:
+            if value is None or not isinstance(value, Generator):
                 result.set_result(value)
                 return result
+            yielded = run(next, value)
         except (StopIteration, Return) as end:
             result.set_result(end.value)
         except (KeyboardInterrupt, SystemExit):

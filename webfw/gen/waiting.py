@@ -116,13 +116,12 @@ class WaitIterator:
         self._ready: deque[Any] = deque()
         self._waiting: Future[Any] | None = None
         for index, thing in kwargs.items() if kwargs else enumerate(args):
-            self._unfinished.setdefault(convert_yielded(thing), deque()).append(index)
-        for future in tuple(self._unfinished):
-            for _ in self._unfinished[future]:
-                if future.done():
-                    self._ready.append(future)
-                else:
-                    future.add_done_callback(self._one_done)
+            future = convert_yielded(thing)
+            self._unfinished.setdefault(future, deque()).append(index)
+            if future.done():
+                self._ready.append(future)
+            else:
+                future.add_done_callback(self._one_done)
 
     def done(self) -> bool:
         """Return True when all results have been handed out."""

@@ -94,7 +94,8 @@ class Line:
         """Take out and return the first, whose result is to be set; None when nobody waits."""
         while self._waiters:
             waiter = self._waiters.popitem(last=False)[0]
-            self.leave(waiter)
+            if waiter.timer is not None:
+                self.leave(waiter)
             if not waiter.done():
                 return waiter
         return None
