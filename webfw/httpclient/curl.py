@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any, Final
 
-from webfw._version import __version__
 from webfw.escape import utf8
 from webfw.httpclient.client import AsyncHTTPClient
 from webfw.httpclient.curltransfer import (
@@ -28,6 +27,8 @@ from webfw.httpclient.curltransfer import (
     no_async_streaming,
 )
 from webfw.httpclient.messages import HTTPRequest, HTTPResponse
+from webfw.httpclient.origin import Place
+from webfw.httpclient.outgoing import USER_AGENT, UnknownMethodError
 from webfw.log import app_log
 from webfw.netutil.tls import client_context
 
@@ -329,7 +330,7 @@ def _set_up(curl: Any, transfer: Transfer) -> None:
         raise ValueError("body_producer is not supported by CurlAsyncHTTPClient: give a body")
     if request.streaming_callback is not None and inspect.iscoroutinefunction(request.streaming_callback):
         no_async_streaming()
-    curl.setopt(pycurl.URL, utf8(request.url))
+    _set_address(curl, request)
     curl.setopt(pycurl.NOSIGNAL, 1)  # else timers of libcurl use a signal
     curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
     curl.setopt(pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
@@ -356,11 +357,26 @@ def _set_up(curl: Any, transfer: Transfer) -> None:
         request.prepare_curl_callback(curl)
 
 
+def _set_address(curl: Any, request: HTTPRequest) -> None:
+    if not _is_unix(request):
+        curl.setopt(pycurl.URL, utf8(request.url))
+        return
+    place = Place.of(request.url)
+    curl.setopt(pycurl.UNIX_SOCKET_PATH, utf8(place.unix_path or ""))
+    curl.setopt(pycurl.URL, f"http://{place.authority}{place.target}")
+    if place.userinfo is not None and request.auth_username is None:
+        request.auth_username, request.auth_password = place.userinfo
+
+
+def _is_unix(request: HTTPRequest) -> bool:
+    return request.url.startswith("http+unix:")
+
+
 def _set_method(curl: Any, request: HTTPRequest) -> None:
     method, body = request.method, request.body
     if not request.allow_nonstandard_methods:
         if method not in _METHODS:
-            raise KeyError(f"unknown method {method}")
+            raise UnknownMethodError(f"unknown method {method}")
         if (body is not None) != (method in _WITH_BODY):
             must = "must not" if body is None else "must"
             raise ValueError(
@@ -382,7 +398,8 @@ def _set_method(curl: Any, request: HTTPRequest) -> None:
         if body is not None or method in _WITH_BODY:
             curl.setopt(pycurl.POST, 1)
             curl.setopt(pycurl.POSTFIELDS, body or b"")
-    if request.follow_redirects and (_OBEYS_REDIRECTS or not own):
+    # Through a socket libcurl would ask its server for everything, wherever a redirect leads.
+    if request.follow_redirects and (_OBEYS_REDIRECTS or not own) and not _is_unix(request):
         curl.setopt(pycurl.FOLLOWLOCATION, _OBEY_CODE if own else 1)
         curl.setopt(pycurl.MAXREDIRS, request.max_redirects or 0)
         if own:  # only POST becomes GET after a 301 or 302 (RFC 9110 section 15.4)
@@ -391,12 +408,13 @@ def _set_method(curl: Any, request: HTTPRequest) -> None:
 
 def _set_fields(curl: Any, request: HTTPRequest) -> None:
     headers = request.headers
-    fields = list(headers.get_all())
-    if request.user_agent is not None:
-        fields = [(name, value) for name, value in fields if name != "User-Agent"]
-        fields.append(("User-Agent", request.user_agent))
-    elif "User-Agent" not in headers:
-        fields.append(("User-Agent", f"webfw/{__version__}"))
+    # libcurl knows the length itself, and credentials that are given as such come first.
+    left_out = {"Content-Length", "Transfer-Encoding"}
+    if request.auth_username is not None:
+        left_out.add("Authorization")
+    fields = [field for field in headers.get_all() if field[0] not in left_out]
+    if "User-Agent" not in headers:
+        fields.append(("User-Agent", request.user_agent or USER_AGENT))
     lines = []
     for name, value in fields:
         # The semicolon is how libcurl is told of an empty value.
@@ -404,10 +422,7 @@ def _set_fields(curl: Any, request: HTTPRequest) -> None:
         if CR_OR_LF_RE.search(line) or b"\0" in line:
             raise ValueError(f"Illegal characters in header {name!r}")
         lines.append(line)
-    length = headers.get("Content-Length")
-    if length is not None and length != str(len(request.body or b"")):
-        raise ValueError(f"Content-Length {length} is not that of the body, {len(request.body or b'')}")
-    if request.expect_100_continue:
+    if request.expect_100_continue and "Expect" not in headers:
         lines.append(b"Expect: 100-continue")
     elif "Expect" not in headers:
         lines.append(b"Expect:")  # libcurl would add one to a large body
@@ -513,6 +528,8 @@ def _succeeded(transfer: Transfer) -> HTTPResponse:
 
 
 def _effective_url(transfer: Transfer) -> str:
+    if _is_unix(transfer.request):
+        return transfer.request.url
     try:
         url: bytes = transfer.curl.getinfo_raw(pycurl.EFFECTIVE_URL)
     except pycurl.error:  # so a libcurl that could not make sense of it
