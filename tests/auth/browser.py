@@ -80,8 +80,7 @@ class Browser:
                 self.lines.append(line)
                 for name, morsel in SimpleCookie(line).items():
                     key = (urlsplit(url).netloc, morsel["path"] or "/", name)
-                    # All that ends a cookie here ends it in the past.
-                    if morsel["expires"] and morsel["max-age"] == "":
+                    if not morsel.value:  # as in all that ends a cookie here
                         self.jar.pop(key, None)
                     else:
                         self.jar[key] = morsel.coded_value
