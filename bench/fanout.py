@@ -7,7 +7,6 @@ See README.md beside this file for what is measured and how to read it.
 
 import argparse
 import importlib
-import json
 import shutil
 import statistics
 import subprocess
@@ -18,8 +17,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.http import ROOT, Peer, cpu_time, free_port, machine, script, serving, stop
+from bench.http import Peer, cpu_time, free_port, machine, script, serving, stop
 from bench.load import TOO_BUSY, Load, build
+from bench.options import ROOT, add_choice, parser, write
 from bench.websocket import wait_for_connections, wait_until_listening
 
 SERVERS = 2
@@ -218,22 +218,12 @@ def table(title: str, samples: dict[str, list[Sample]]) -> str:
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.fanout", description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="one round of two seconds instead of three of five"
-    )
-    parser.add_argument("--brokers", default=",".join(BROKERS), help="comma-separated, of: %(default)s")
-    parser.add_argument("--rate", type=float, default=50, help="messages a second, default: %(default)s")
-    parser.add_argument(
-        "--json", type=Path, default=ROOT / "build" / "bench-fanout.json", help="where to write figures"
-    )
-    options = parser.parse_args(argv)
-    options.brokers = options.brokers.split(",")
-    unknown = set(options.brokers) - set(BROKERS)
-    if unknown:
-        parser.error(f"unknown brokers: {', '.join(sorted(unknown))}; there are {', '.join(BROKERS)}")
+    made = parser("fanout", __doc__, "one round of two seconds instead of three of five")
+    add_choice(made, "--brokers", BROKERS)
+    made.add_argument("--rate", type=float, default=50, help="messages a second, default: %(default)s")
+    options = made.parse_args(argv)
     if not options.rate > 0:
-        parser.error("--rate must be above 0")
+        made.error("--rate must be above 0")
     return options
 
 
@@ -277,9 +267,7 @@ def main(argv: list[str] | None = None) -> int:
             for load, found in samples.items()
         },
     }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(document, indent=2) + "\n")
-    print(f"\n{options.json}", file=sys.stderr)
+    write(options.json, document)
     return 0
 
 

@@ -25,8 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from bench.options import ROOT, able, add_choice, parser, two_cores, write
+
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
 APPS = HERE / "apps"
 VENV = HERE / ".venv"
 REQUIREMENTS = HERE / "requirements.txt"
@@ -326,21 +327,20 @@ def versions(python: Path) -> dict[str, str]:
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
-    names = [peer.name for peer in PEERS]
-    parser = argparse.ArgumentParser(prog="python -m bench.http", description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="two rounds of one second instead of five of three"
-    )
-    parser.add_argument("--peers", default=",".join(names), help="comma-separated, of: %(default)s")
-    parser.add_argument(
-        "--json", type=Path, default=ROOT / "build" / "bench-http.json", help="where to write figures"
-    )
-    options = parser.parse_args(argv)
-    options.peers = options.peers.split(",")
-    unknown = set(options.peers) - set(names)
-    if unknown:
-        parser.error(f"unknown peers: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    return options
+    made = parser("http", __doc__, "two rounds of one second instead of five of three")
+    add_choice(made, "--peers", [peer.name for peer in PEERS])
+    return made.parse_args(argv)
+
+
+def interpreter(peer: Peer, theirs: Path) -> Path:
+    """Ours for webfw, that of the peers' own environment for the others."""
+    return Path(sys.executable) if peer.module.startswith("webfw") else theirs
+
+
+def available(peers: list[Peer], chosen: list[str], theirs: Path) -> list[tuple[Peer, Path]]:
+    """The chosen peers that can run, each with its interpreter."""
+    found = able(peers, chosen, lambda peer: missing(peer, interpreter(peer, theirs)))
+    return [(peer, interpreter(peer, theirs)) for peer in found]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -351,21 +351,10 @@ def main(argv: list[str] | None = None) -> int:
     theirs, failed = prepare()
     for pin in failed:
         print(f"could not be installed: {pin}", file=sys.stderr)
-    peers = []
-    for peer in PEERS:
-        if peer.name in options.peers:
-            python = Path(sys.executable) if peer.module.startswith("webfw") else theirs
-            reason = missing(peer, python)
-            if reason is None:
-                peers.append((peer, python))
-            else:
-                print(f"left out: {peer.name} ({reason})", file=sys.stderr)
+    peers = available(PEERS, options.peers, theirs)
     if not peers:
         return 2
-    available = sorted(os.sched_getaffinity(0))
-    cpus = (available[0], available[1]) if len(available) > 1 and shutil.which("taskset") else None
-    if cpus is None:
-        print("one core only: server and load share it, so compare nothing but CPU times", file=sys.stderr)
+    cpus = two_cores()
     about = machine()
     rounds, seconds = (2, 1.0) if options.quick else (5, 3.0)
     samples = run(peers, rounds, seconds, cpus)
@@ -385,9 +374,7 @@ def main(argv: list[str] | None = None) -> int:
             name: {key: summary(value) for key, value in loads.items()} for name, loads in samples.items()
         },
     }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(figures, indent=2) + "\n")
-    print(f"\n{options.json}", file=sys.stderr)
+    write(options.json, figures)
     return 0
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench.http import HERE, ROOT, pinned
+from bench.http import HERE, pinned
+from bench.options import ROOT
 
 SOURCE = HERE / "wsload.c"
 PROGRAM = ROOT / "build" / "wsload"

@@ -6,10 +6,7 @@ See README.md beside this file for what is measured and how to read it.
 """
 
 import argparse
-import json
-import os
 import re
-import shutil
 import socket
 import statistics
 import sys
@@ -20,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.http import (
-    ROOT,
     Peer,
     Process,
+    available,
     cpu_time,
     machine,
-    missing,
     prepare,
     script,
     serving,
@@ -33,6 +29,7 @@ from bench.http import (
     versions,
 )
 from bench.load import TOO_BUSY, Load, build
+from bench.options import add_choice, parser, two_cores, write
 
 ECHOING = 32
 SUBSCRIBERS = 500
@@ -258,35 +255,9 @@ def warnings(results: Results) -> Iterator[str]:
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
-    names = [peer.name for peer in PEERS]
-    parser = argparse.ArgumentParser(prog="python -m bench.websocket", description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="two rounds of one second instead of five of three"
-    )
-    parser.add_argument("--peers", default=",".join(names), help="comma-separated, of: %(default)s")
-    parser.add_argument(
-        "--json", type=Path, default=ROOT / "build" / "bench-websocket.json", help="where to write figures"
-    )
-    options = parser.parse_args(argv)
-    options.peers = options.peers.split(",")
-    unknown = set(options.peers) - set(names)
-    if unknown:
-        parser.error(f"unknown peers: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    return options
-
-
-def available(names: list[str], theirs: Path) -> list[tuple[Peer, Path]]:
-    """The peers that can run, each with its interpreter; why the others cannot is printed."""
-    found = []
-    for peer in PEERS:
-        if peer.name in names:
-            python = Path(sys.executable) if peer.module.startswith("webfw") else theirs
-            reason = missing(peer, python)
-            if reason is None:
-                found.append((peer, python))
-            else:
-                print(f"left out: {peer.name} ({reason})", file=sys.stderr)
-    return found
+    made = parser("websocket", __doc__, "two rounds of one second instead of five of three")
+    add_choice(made, "--peers", [peer.name for peer in PEERS])
+    return made.parse_args(argv)
 
 
 def figures(results: Results) -> dict[str, object]:
@@ -318,13 +289,10 @@ def main(argv: list[str] | None = None) -> int:
     theirs, failed = prepare()
     for pin in failed:
         print(f"could not be installed: {pin}", file=sys.stderr)
-    peers = available(options.peers, theirs)
+    peers = available(PEERS, options.peers, theirs)
     if not peers:
         return 2
-    cores = sorted(os.sched_getaffinity(0))
-    cpus = (cores[0], cores[1]) if len(cores) > 1 and shutil.which("taskset") else None
-    if cpus is None:
-        print("one core only: server and load share it, so compare nothing but CPU times", file=sys.stderr)
+    cpus = two_cores()
     about = machine()
     rounds, seconds = (2, 1.0) if options.quick else (5, 3.0)
     with enough_files():
@@ -345,9 +313,7 @@ def main(argv: list[str] | None = None) -> int:
         "connections": {"echo": ECHOING, "broadcast": SUBSCRIBERS, "memory": IDLE},
         "loads": figures(results),
     }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(document, indent=2) + "\n")
-    print(f"\n{options.json}", file=sys.stderr)
+    write(options.json, document)
     return 0
 
 

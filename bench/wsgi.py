@@ -6,8 +6,6 @@ See README.md beside this file for what is measured and how to read it.
 """
 
 import argparse
-import json
-import os
 import re
 import shutil
 import statistics
@@ -22,7 +20,6 @@ from bench.http import (
     APPS,
     BROWSER_FIELDS,
     CONNECTIONS,
-    ROOT,
     Peer,
     Sample,
     load,
@@ -36,6 +33,7 @@ from bench.http import (
     summary,
     versions,
 )
+from bench.options import able, add_choice, parser, two_cores, write
 
 #: Threads for the pages that never wait, and for the one that does.
 THREADS = 8
@@ -262,35 +260,15 @@ PARTS = ("requests", "sleep", "beside", "slow-clients")
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
-    names = [server.name for server in SERVERS]
-    parser = argparse.ArgumentParser(prog="python -m bench.wsgi", description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="two rounds of one second, not five of three")
-    parser.add_argument("--only", default=",".join(PARTS), help="comma-separated, of: %(default)s")
-    parser.add_argument("--peers", default=",".join(names), help="comma-separated, of: %(default)s")
-    parser.add_argument(
-        "--json", type=Path, default=ROOT / "build" / "bench-wsgi.json", help="where to write figures"
-    )
-    options = parser.parse_args(argv)
-    options.peers = options.peers.split(",")
-    options.only = options.only.split(",")
-    for given, known in ((options.peers, names), (options.only, PARTS)):
-        unknown = set(given) - set(known)
-        if unknown:
-            parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    return options
+    made = parser("wsgi", __doc__, "two rounds of one second, not five of three")
+    add_choice(made, "--only", PARTS)
+    add_choice(made, "--peers", [server.name for server in SERVERS])
+    return made.parse_args(argv)
 
 
 def available(names: list[str], python: Path) -> list[Server]:
     """The servers that can run; why the others cannot is printed."""
-    found = []
-    for server in SERVERS:
-        if server.name in names:
-            reason = missing(server.peer("wsgi_apps:hello"), python)
-            if reason is None:
-                found.append(server)
-            else:
-                print(f"left out: {server.name} ({reason})", file=sys.stderr)
-    return found
+    return able(SERVERS, names, lambda server: missing(server.peer("wsgi_apps:hello"), python))
 
 
 def only(plan: Plan, names: tuple[str, ...]) -> Plan:
@@ -342,12 +320,9 @@ def main(argv: list[str] | None = None) -> int:
     for pin in failed:
         print(f"could not be installed: {pin}", file=sys.stderr)
     servers = available(options.peers, python)
-    cores = sorted(os.sched_getaffinity(0))
-    two = len(cores) > 1 and shutil.which("taskset") is not None
-    if not two:
-        print("one core only: server and load share it, so compare nothing but CPU times", file=sys.stderr)
+    server_cpu, load_cpu = two_cores() or (None, None)
     rounds, seconds = (2, 1.0) if options.quick else (5, 3.0)
-    plan = Plan(python, servers, rounds, seconds, cores[0] if two else None, cores[1] if two else None)
+    plan = Plan(python, servers, rounds, seconds, server_cpu, load_cpu)
     about = machine()
     print(
         f"{about['cpu']}, Python {about['python']}, {CONNECTIONS} connections, {rounds} rounds of {seconds:g} s"
@@ -359,9 +334,7 @@ def main(argv: list[str] | None = None) -> int:
         "seconds": seconds,
         **run(plan, options.only, options.quick),
     }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(document, indent=2) + "\n")
-    print(f"\n{options.json}", file=sys.stderr)
+    write(options.json, document)
     return 0
 
 
