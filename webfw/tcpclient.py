@@ -7,7 +7,7 @@ import itertools
 import os
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from webfw.ioloop import IOLoop
@@ -75,18 +75,13 @@ class TCPClient:
         :raises OSError: (``socket.gaierror``) the host has no address.
         :raises ValueError: an argument is out of range.
         """
-        if not 0 <= port <= 65535:  # getaddrinfo() takes the lower 16 bits
-            raise ValueError(f"port must be 0 to 65535, not {port!r}")
-        if source_port is not None and not 0 <= source_port <= 65535:
-            raise ValueError(f"source_port must be 0 to 65535, not {source_port!r}")
-        if source_ip is not None and not is_valid_ip(source_ip):
-            raise ValueError(f"source_ip must be an IP address, not {source_ip!r}")
+        _check(port, source_ip, source_port)
         context = None if ssl_options is None else ssl_options_to_context(ssl_options, server_side=False)
         source = None if source_ip is None and source_port is None else (source_ip, source_port or 0)
         limit = asyncio.timeout(_seconds_left(timeout))
         try:
             async with limit:
-                sock = await self._connect_socket(host, port, af, source)
+                sock = await self._connect_socket(host, port, af, source, _nobody)
                 if context is None:
                     return await _plain_stream(sock, max_buffer_size)
                 return await _tls_stream(sock, host, context, max_buffer_size)
@@ -95,8 +90,59 @@ class TCPClient:
                 raise TimeoutError(f"Timeout while connecting to {host}:{port}") from None
             raise
 
+    async def connect_wire(
+        self,
+        connected: Callable[[Wire], None],
+        host: str,
+        port: int = 0,
+        *,
+        unix_path: str | None = None,
+        af: socket.AddressFamily = socket.AF_UNSPEC,
+        context: ssl.SSLContext | None = None,
+        source_ip: str | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        """Connect as `connect` does, to a bare `webfw.iostream.Wire`, without a limit of time.
+
+        :param connected: called with the wire, whose consumer it sets; under TLS after the handshake.
+        :param host: a name or an IP address; under TLS it is also what the certificate must be for.
+        :param port: 1 to 65535.
+        :param unix_path: connect to this Unix domain socket instead; nothing is looked up.
+        :param af: ``socket.AF_INET`` or ``socket.AF_INET6`` to use only these addresses.
+        :param context: for TLS.
+        :param source_ip: the IP address of this machine to connect from.
+        :param progress: called with ``"connecting"`` when the addresses are known, and with ``"TLS handshake"`` when
+            TCP is connected.
+        :raises OSError: as `connect`, but the error of a connection itself, with a note that lists all addresses.
+        """
+        _check(port, source_ip, None)
+        source = None if source_ip is None else (source_ip, 0)
+        progress = progress or _nobody
+        if unix_path is not None:
+            progress("connecting")
+            sock = await _attempt(socket.AF_UNIX, unix_path, None)
+        else:
+            try:
+                sock = await self._connect_socket(host, port, af, source, progress)
+            except StreamClosedError as closed:
+                if closed.real_error is None:
+                    raise
+                for note in closed.__notes__:
+                    closed.real_error.add_note(note)
+                raise closed.real_error from None
+        name = None
+        if context is not None:
+            progress("TLS handshake")
+            name = _name_of(host)
+        await _make_wire(sock, connected, context, name)
+
     async def _connect_socket(
-        self, host: str, port: int, af: socket.AddressFamily, source: tuple[str | None, int] | None
+        self,
+        host: str,
+        port: int,
+        af: socket.AddressFamily,
+        source: tuple[str | None, int] | None,
+        progress: Callable[[str], None],
     ) -> socket.socket:
         addresses: list[Address] = list(await self.resolver.resolve(host, port, af))
         if source is not None and source[0] is not None:
@@ -104,7 +150,21 @@ class TCPClient:
             addresses = [pair for pair in addresses if pair[0] == family]
         if not addresses:
             raise socket.gaierror(socket.EAI_NONAME, f"{host} has no address that can be connected to")
+        progress("connecting")
         return await _race(take_turns(addresses), source, f"connecting to {host}:{port}")
+
+
+def _nobody(_: str) -> None:
+    """Take note of a progress nobody has asked for."""
+
+
+def _check(port: int, source_ip: str | None, source_port: int | None) -> None:
+    if not 0 <= port <= 65535:  # getaddrinfo() takes the lower 16 bits
+        raise ValueError(f"port must be 0 to 65535, not {port!r}")
+    if source_port is not None and not 0 <= source_port <= 65535:
+        raise ValueError(f"source_port must be 0 to 65535, not {source_port!r}")
+    if source_ip is not None and not is_valid_ip(source_ip):
+        raise ValueError(f"source_ip must be an IP address, not {source_ip!r}")
 
 
 def _seconds_left(timeout: float | datetime.timedelta | None) -> float | None:
@@ -154,7 +214,10 @@ async def _race(addresses: list[Address], source: tuple[str | None, int] | None,
             task.cancel()
             task.add_done_callback(_close_loser)
     closed = StreamClosedError(real_error=_most_telling([exc for _, exc in errors]))
-    closed.add_note(f"{what}: " + "; ".join(f"{address[0]}: {exc}" for address, exc in errors))
+    tried = "; ".join(
+        f"{address if isinstance(address, str) else address[0]}: {exc}" for address, exc in errors
+    )
+    closed.add_note(f"{what}: {tried}")
     raise closed from closed.real_error
 
 
@@ -191,19 +254,36 @@ def _most_telling(errors: list[OSError]) -> OSError:
     return next((exc for exc in reversed(errors) if exc.errno not in _NO_WAY_THERE), errors[-1])
 
 
-async def _plain_stream(sock: socket.socket, max_buffer_size: int | None) -> IOStream:
+async def _make_wire(
+    sock: socket.socket,
+    connected: Callable[[Wire], None],
+    context: ssl.SSLContext | None,
+    name: str | None,
+) -> None:
+    """Put a wire, with TLS or without, on a socket that is connected; the socket is closed where that fails."""
     loop = asyncio.get_running_loop()
+
+    def factory() -> Wire:
+        return Wire(loop, connected)
+
+    try:
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            await loop.create_connection(factory, sock=sock, ssl=context, server_hostname=name)
+        else:
+            await loop.create_unix_connection(factory, sock=sock, ssl=context, server_hostname=name)
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def _plain_stream(sock: socket.socket, max_buffer_size: int | None) -> IOStream:
     streams: list[IOStream] = []
 
     def connected(wire: Wire) -> None:
         # At once: a server may be the first to speak, and uvloop reads whether or not reading is paused here.
         streams.append(IOStream.from_wire(wire, max_buffer_size=max_buffer_size))
 
-    try:
-        await loop.create_connection(lambda: Wire(loop, connected), sock=sock)
-    except BaseException:
-        sock.close()
-        raise
+    await _make_wire(sock, connected, None, None)
     return streams[0]
 
 

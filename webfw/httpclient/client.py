@@ -138,6 +138,9 @@ class AsyncHTTPClient(Configurable):
             if future.done():
                 return
             error = response._error
+            if isinstance(error, asyncio.CancelledError):
+                future.cancel()
+                return
             if error is None and raise_error:
                 error = response.error
             if error is None:

@@ -11,7 +11,7 @@ from webfw.netutil.resolver import (
     ThreadedResolver,
 )
 from webfw.netutil.sockets import add_accept_handler, bind_sockets, bind_unix_socket
-from webfw.netutil.tls import ssl_options_to_context, ssl_wrap_socket
+from webfw.netutil.tls import client_context, ssl_options_to_context, ssl_wrap_socket
 
 __all__ = [
     "BindAddress",
@@ -25,6 +25,7 @@ __all__ = [
     "add_accept_handler",
     "bind_sockets",
     "bind_unix_socket",
+    "client_context",
     "is_valid_ip",
     "parse_bind",
     "ssl_options_to_context",

@@ -1,11 +1,13 @@
 """TLS settings: Tornado's dictionaries to `ssl.SSLContext`; no connection is made here."""
 
+import os
 import socket as _socket
 import ssl
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-__all__ = ["ssl_options_to_context", "ssl_wrap_socket"]
+__all__ = ["client_context", "ssl_options_to_context", "ssl_wrap_socket"]
 
 #: The keys of an ``ssl_options`` dictionary.
 _KEYS = frozenset({"ssl_version", "certfile", "keyfile", "cert_reqs", "ca_certs", "ciphers"})
@@ -33,8 +35,8 @@ def ssl_options_to_context(
     :raises ValueError: an unknown key, or a version below TLS 1.2 (RFC 8996).
     :raises OSError: a file cannot be read; `ssl.SSLError` if it holds no certificate or key.
 
-    A client verifies the server (against the system's authorities unless ``ca_certs`` is given) and its name
-    unless ``cert_reqs`` is ``ssl.CERT_NONE``.
+    A client verifies the server and its name, against the system's authorities and certifi's, where that is
+    installed, or those of ``ca_certs``, unless ``cert_reqs`` is ``ssl.CERT_NONE``.
     """
     if isinstance(ssl_options, ssl.SSLContext):
         return ssl_options
@@ -63,10 +65,56 @@ def ssl_options_to_context(
     if ssl_options.get("ca_certs") is not None:
         context.load_verify_locations(ssl_options["ca_certs"])
     elif context.verify_mode != ssl.CERT_NONE:
-        context.load_default_certs(ssl.Purpose.CLIENT_AUTH if server_side else ssl.Purpose.SERVER_AUTH)
+        _trust_the_usual(context, server_side)
     if ssl_options.get("ciphers") is not None:
         context.set_ciphers(ssl_options["ciphers"])
     return context
+
+
+def _trust_the_usual(context: ssl.SSLContext, server_side: bool) -> None:
+    """Load the system's authorities, and certifi's as well where that is installed.
+
+    Many a system has none that OpenSSL finds.  Who names authorities in the environment, by the variables OpenSSL has
+    for that, means only those.
+    """
+    context.load_default_certs(ssl.Purpose.CLIENT_AUTH if server_side else ssl.Purpose.SERVER_AUTH)
+    paths = ssl.get_default_verify_paths()
+    if server_side or paths.openssl_cafile_env in os.environ or paths.openssl_capath_env in os.environ:
+        return
+    try:
+        import certifi
+    except ImportError:
+        return
+    context.load_verify_locations(certifi.where())
+
+
+def client_context(
+    validate_cert: bool = True,
+    ca_certs: str | None = None,
+    client_cert: str | None = None,
+    client_key: str | None = None,
+) -> ssl.SSLContext:
+    """Return a context for a client.
+
+    :param validate_cert: whether the certificate of the server and its name are checked.
+    :param ca_certs: name of a file of the authorities to trust, in PEM form; the usual ones by default.
+    :param client_cert: name of the file of the client's own certificate.
+    :param client_key: name of the file of its key, unless that is in `client_cert`.
+    :raises OSError: a file cannot be read; `ssl.SSLError` if it does not hold what it should.
+
+    The context without files is shared by all who ask for it: do not change it.  The others are new, since what
+    is in a file may be new too.
+    """
+    if ca_certs is None and client_cert is None:
+        return _shared_context(bool(validate_cert))
+    options: dict[str, Any] = {} if validate_cert else {"cert_reqs": ssl.CERT_NONE}
+    options |= {"ca_certs": ca_certs, "certfile": client_cert, "keyfile": client_key}
+    return ssl_options_to_context(options, server_side=False)
+
+
+@cache  # the usual authorities are many, and take longer to read than the handshake
+def _shared_context(validate_cert: bool) -> ssl.SSLContext:
+    return ssl_options_to_context({} if validate_cert else {"cert_reqs": ssl.CERT_NONE}, server_side=False)
 
 
 def ssl_wrap_socket(

@@ -1,0 +1,158 @@
+"""A URL taken apart: whom to connect to, and what to ask for there; nothing here connects.
+
+RFC 3986 and RFC 9110 section 4.2.
+"""
+
+import ssl
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from webfw.httpclient.messages import HTTPRequest
+from webfw.netutil import client_context, ssl_options_to_context
+
+__all__ = ["HTTP_PORTS", "Place", "pool_key", "tls_context"]
+
+#: The schemes of HTTP with their ports; 0: a Unix domain socket, whose path is in the place of the host.
+HTTP_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "http+unix": 0}
+
+# Visible ASCII: what a URL has of other characters is encoded (RFC 3987 section 3.1).
+_SAFE = "".join(map(chr, range(0x21, 0x7F)))
+
+# Schemes under TLS.
+_SECURE = frozenset({"https", "wss"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a URL points.
+
+    :ivar secure: whether under TLS.
+    :ivar host: a name in ASCII or an IP address without brackets.
+    :ivar port: 1 to 65535; 0 for a Unix domain socket.
+    :ivar authority: the value of Host (RFC 9110 section 7.2).
+    :ivar target: the target of a request for it, in origin form (RFC 9112 section 3.2.1).
+    :ivar userinfo: user name and password.
+    :ivar unix_path: the path of the Unix domain socket, for ``http+unix://``.
+    """
+
+    secure: bool
+    host: str
+    port: int
+    authority: str
+    target: str
+    userinfo: tuple[str, str] | None = None
+    unix_path: str | None = None
+
+    @classmethod
+    def of(cls, url: str, ports: Mapping[str, int] = HTTP_PORTS) -> "Place":
+        """Take an absolute URL apart; its fragment, which means nothing to a server, is left out.
+
+        :param ports: the schemes that are known here, and their ports.
+        :raises ValueError: saying what is wrong with it.
+        """
+        if ports is HTTP_PORTS and "@" not in url:  # what holds a password is not kept
+            return _http_place(url)
+        return _take_apart(url, ports)
+
+    @property
+    def name(self) -> str:
+        """For messages: host and port, or the path of the socket."""
+        if self.unix_path is not None:
+            return self.unix_path
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def same_origin(self, other: "Place") -> bool:
+        """Whether both have one origin (RFC 6454 section 5)."""
+        mine = (self.secure, self.host, self.port, self.unix_path)
+        return mine == (other.secure, other.host, other.port, other.unix_path)
+
+
+@lru_cache(maxsize=512)
+def _http_place(url: str) -> Place:
+    return _take_apart(url, HTTP_PORTS)
+
+
+def _take_apart(url: str, ports: Mapping[str, int]) -> Place:
+    # urlsplit() would silently take some of them out.
+    if any(character < " " or character == "\x7f" for character in url):
+        raise ValueError(f"there is a control character in the URL {_shown(url)}")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        host = parts.hostname
+    except ValueError as error:
+        raise ValueError(f"malformed URL {_shown(url)}: {error}") from None
+    default = ports.get(parts.scheme)
+    if default is None:
+        known = " or ".join(ports)
+        raise ValueError(f"the scheme of {_shown(url)} is {parts.scheme!r} and not {known}")
+    if not host:
+        raise ValueError(f"there is no host in the URL {_shown(url)}")
+    if port == 0:
+        raise ValueError(f"port 0 in the URL {_shown(url)}")
+    userinfo = None
+    if parts.username is not None:
+        userinfo = (unquote(parts.username), unquote(parts.password or ""))
+    target = quote(parts.path or "/", _SAFE) + (f"?{quote(parts.query, _SAFE)}" if parts.query else "")
+    if not default:
+        # Not parts.hostname, which is in lower case.
+        path = unquote(parts.netloc.rpartition("@")[2])
+        if "\0" in path:
+            raise ValueError(f"there is a NUL in the path of the socket in {_shown(url)}")
+        return Place(False, "localhost", 0, "localhost", target, userinfo, path)
+    host = _ascii(host, url)
+    port = port or default
+    bracketed = f"[{host}]" if ":" in host else host
+    authority = bracketed if port == default else f"{bracketed}:{port}"
+    return Place(parts.scheme in _SECURE, host, port, authority, target, userinfo)
+
+
+def _ascii(host: str, url: str) -> str:
+    """A host as DNS knows it (RFC 5891 by way of RFC 3490, which is what Python has)."""
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode("ascii")
+        except UnicodeError as error:
+            raise ValueError(f"the host in {_shown(url)} is no name: {error}") from None
+    if any(character in ' "<>\\^`{|}' for character in host):
+        raise ValueError(f"there is a character in the host of {_shown(url)} that no host has")
+    return host
+
+
+def _shown(url: str) -> str:
+    """A URL for messages: not too long, and without a password."""
+    before, at, behind = url.rpartition("@")
+    scheme, slashes, _ = before.partition("://")
+    if at and slashes:
+        url = f"{scheme}://***@{behind}"
+    return repr(url if len(url) <= 200 else url[:200] + "...")
+
+
+def pool_key(request: HTTPRequest, place: Place) -> Hashable:
+    """What connections must have in common to be used for the same requests: everything that makes them different."""
+    tls: Hashable = None
+    if place.secure:
+        options: Any = request.ssl_options
+        if options is None:
+            tls = (request.validate_cert, request.ca_certs, request.client_cert, request.client_key)
+        else:
+            tls = options if isinstance(options, ssl.SSLContext) else tuple(sorted(options.items()))
+    if place.unix_path is not None:
+        return place.unix_path
+    return (place.host, place.port, request.allow_ipv6, request.network_interface, place.secure, tls)
+
+
+def tls_context(request: HTTPRequest) -> ssl.SSLContext:
+    """The context for the connection of a request, by what the request says of TLS.
+
+    :raises ValueError: an option that does not exist.
+    :raises OSError: a file cannot be read; `ssl.SSLError` if it does not hold what it should.
+    """
+    if request.ssl_options is not None:
+        return ssl_options_to_context(request.ssl_options, server_side=False)
+    return client_context(
+        request.validate_cert is not False, request.ca_certs, request.client_cert, request.client_key
+    )
