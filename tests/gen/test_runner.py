@@ -4,12 +4,15 @@ import asyncio
 import concurrent.futures
 import contextvars
 import gc
+import logging
 import traceback
 import weakref
 from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.web.conftest import Site
 from webfw import gen
@@ -134,6 +137,9 @@ async def test_wrong_arguments_go_to_the_future() -> None:
 
     with pytest.raises(TypeError, match="needed"):
         await run()
+    error = run().exception()
+    assert error is not None
+    assert error.__traceback__ is not None
 
 
 async def test_unknown_things_are_thrown_in() -> None:
@@ -353,6 +359,67 @@ async def test_a_chain_of_waiting_coroutines_unwinds() -> None:
         top = above(top)
     gate.set_result(0)
     assert await top == 10_000
+
+
+STEPS = st.just("bad") | st.recursive(
+    st.sampled_from(["none", "done", "native", "failed", "fails later", "cancelled"]),
+    lambda inner: st.lists(inner, max_size=3).map(tuple),
+    max_leaves=8,
+)
+
+
+def thing(step: Any) -> Any:
+    """What is waited for in a step: a list for a tuple of steps."""
+
+    async def native(error: Exception | None = None) -> str:
+        await asyncio.sleep(0)
+        if error is not None:
+            raise error
+        return "native"
+
+    if isinstance(step, tuple):
+        return [thing(inner) for inner in step]
+    if step == "failed":
+        failed: asyncio.Future[Any] = asyncio.Future()
+        failed.set_exception(ValueError("failed"))
+        return failed
+    if step == "cancelled":
+        cancelled: asyncio.Future[Any] = asyncio.Future()
+        cancelled.cancel()
+        return cancelled
+    if step == "fails later":
+        return native(KeyError("later"))
+    return native() if step == "native" else {"none": None, "done": done("done"), "bad": 3}[step]
+
+
+@given(st.lists(STEPS, max_size=6))
+async def test_a_generator_sees_what_a_native_coroutine_sees(steps: list[Any]) -> None:
+    """Whatever is waited for: the same results and exceptions, in the same order."""
+    logging.getLogger("webfw.application").disabled = True  # what fails beside another is logged by multi
+
+    @gen.coroutine
+    def generator() -> Any:
+        seen: list[Any] = []
+        for step in steps:
+            try:
+                seen.append((yield thing(step)))
+            except (Exception, asyncio.CancelledError) as error:
+                seen.append(type(error))
+        return seen
+
+    async def native() -> Any:
+        seen: list[Any] = []
+        for step in steps:
+            try:
+                seen.append(await gen.convert_yielded(thing(step)))
+            except (Exception, asyncio.CancelledError) as error:
+                seen.append(type(error))
+        return seen
+
+    try:
+        assert await generator() == await native()
+    finally:
+        logging.getLogger("webfw.application").disabled = False
 
 
 # --- contexts ---

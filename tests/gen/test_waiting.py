@@ -129,6 +129,11 @@ async def test_messages() -> None:
     assert asked == [1]
 
 
+async def test_a_message_that_cannot_be_made_does_not_hang() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await gen.with_timeout(0, asyncio.Future(), message=lambda: str(1 // 0))
+
+
 async def test_late_exceptions_are_logged_unless_quiet(expect_log: Any) -> None:
     async def late(error: BaseException, **options: Any) -> None:
         waited_for: asyncio.Future[None] = asyncio.Future()
@@ -142,6 +147,7 @@ async def test_late_exceptions_are_logged_unless_quiet(expect_log: Any) -> None:
     assert records[0].exc_info[0] is ValueError
     await late(ValueError("late"), quiet_exceptions=ValueError)
     await late(KeyError("late"), quiet_exceptions=(ValueError, LookupError))
+    await late(KeyError("late"), quiet_exceptions=[ValueError, LookupError])
     await late(asyncio.CancelledError())
     cancelled: asyncio.Future[None] = asyncio.Future()
     with pytest.raises(TimeoutError):

@@ -93,7 +93,7 @@ def _fail(future: "Future[Any]", error: BaseException) -> None:
     if isinstance(error, asyncio.CancelledError):
         future.cancel()
         return
-    if error.__traceback__ is not None:
+    if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
         # The generator's own frame comes first then: ours says nothing, at every level of a nest of coroutines.
         error.__traceback__ = error.__traceback__.tb_next
     if not future.done():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from webfw.concurrent import Future, chain_future, future_set_result_unless_cancelled, is_future
-from webfw.gen.yieldables import convert_yielded
+from webfw.gen.yieldables import Quiet, convert_yielded, is_quiet
 from webfw.ioloop import IOLoop
 from webfw.log import app_log
 from webfw.util import TimeoutError
@@ -41,7 +41,7 @@ def maybe_future(x: Any) -> Any:
 def with_timeout(
     timeout: float | datetime.timedelta,
     future: Any,
-    quiet_exceptions: type[BaseException] | tuple[type[BaseException], ...] = (),
+    quiet_exceptions: Quiet = (),
     *,
     message: str | Callable[[], str] | None = None,
 ) -> "Future[Any]":
@@ -51,9 +51,9 @@ def with_timeout(
         never late.
     :param future: whatever `convert_yielded` takes. It is not cancelled when the time is over, which
         `asyncio.wait_for` does; its later exception is logged, except for `asyncio.CancelledError`.
-    :param quiet_exceptions: classes of exceptions that are not logged.
+    :param quiet_exceptions: a class of exceptions, or several, that are not logged.
     :param message: the text of the `TimeoutError`, or a function that returns it; called only when the time is
-        over.
+        over, and what it raises is raised instead.
     :raises TimeoutError: through the future that is returned.
     :raises TypeError: the timeout is neither a number nor a ``timedelta``.
     """
@@ -65,7 +65,7 @@ def with_timeout(
         error = None if source.cancelled() else source.exception()
         if error is None or isinstance(error, asyncio.CancelledError):
             return
-        if not isinstance(error, quiet_exceptions):
+        if not is_quiet(error, quiet_exceptions):
             app_log.error("Exception in Future %r after timeout", source, exc_info=error)
 
     def expire() -> None:
@@ -73,8 +73,12 @@ def with_timeout(
         if outcome.done() or source.done():
             return
         source.add_done_callback(late)
-        text = message() if callable(message) else message
-        outcome.set_exception(TimeoutError("Timeout" if text is None else text))
+        # A border: who waits must hear of it even if the text cannot be made.
+        try:
+            text = message() if callable(message) else message
+            outcome.set_exception(TimeoutError("Timeout" if text is None else text))
+        except Exception as error:
+            outcome.set_exception(error)
 
     io_loop = IOLoop.current()
     timer = io_loop.add_timeout(timeout, expire)

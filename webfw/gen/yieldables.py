@@ -5,7 +5,7 @@ import functools
 import inspect
 from collections.abc import Generator, Iterable
 from concurrent import futures
-from typing import Any
+from typing import Any, TypeAlias
 
 from webfw.concurrent import Future, future_add_done_callback
 from webfw.log import app_log
@@ -15,11 +15,16 @@ __all__ = [
     "KeyReuseError",
     "LeakedCallbackError",
     "Moment",
+    "Quiet",
     "UnknownKeyError",
     "convert_yielded",
+    "is_quiet",
     "moment",
     "multi",
 ]
+
+#: Exceptions that are not logged: a class, or several.
+Quiet: TypeAlias = type[BaseException] | Iterable[type[BaseException]]
 
 
 class BadYieldError(Exception):
@@ -106,14 +111,17 @@ def _finished(source: "futures.Future[Any]") -> "Future[Any]":
     return future
 
 
-def multi(
-    children: Any, quiet_exceptions: type[BaseException] | tuple[type[BaseException], ...] = ()
-) -> "Future[Any]":
+def is_quiet(error: BaseException, quiet: Quiet) -> bool:
+    """Tell whether an exception is of the class, or one of the classes, that are not logged."""
+    return isinstance(error, quiet if isinstance(quiet, type) else tuple(quiet))
+
+
+def multi(children: Any, quiet_exceptions: Quiet = ()) -> "Future[Any]":
     """Wait for several things at once and return a `Future` of all their results.
 
     :param children: a dictionary, or an iterable, of whatever `convert_yielded` takes. The result is a
         dictionary with the same keys, or a list in the same order.
-    :param quiet_exceptions: classes of exceptions that are not logged.
+    :param quiet_exceptions: a class of exceptions, or several, that are not logged.
 
     All children are waited for, even when one fails. Then the future fails as the first of them did, in the
     order given; the exceptions of the others are logged. A cancelled child cancels the future, and is not
@@ -147,7 +155,7 @@ def _collect(
     keys: list[Any] | None,
     children: list[Any],
     outcome: "Future[Any]",
-    quiet: type[BaseException] | tuple[type[BaseException], ...],
+    quiet: Quiet,
 ) -> None:
     results: list[Any] = []
     for child in children:
@@ -158,7 +166,7 @@ def _collect(
             results.append(child.result())
         elif not outcome.done():
             outcome.set_exception(error)
-        elif not isinstance(error, quiet):
+        elif not is_quiet(error, quiet):
             app_log.error("Multiple exceptions in yield list", exc_info=error)
     if not outcome.done():
         outcome.set_result(results if keys is None else dict(zip(keys, results, strict=True)))
