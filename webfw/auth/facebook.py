@@ -19,15 +19,17 @@ _FIELDS = ("id", "name", "first_name", "last_name", "locale", "picture", "link")
 class FacebookGraphMixin(OAuth2Mixin):
     """A login by Facebook, for a handler to inherit from beside `RequestHandler`.
 
-    class FacebookCallback(RequestHandler, FacebookGraphMixin):
-        async def get(self):
-            answer = self.authorization_response()
-            user = await self.get_authenticated_user(
-                redirect_uri=CALLBACK,
-                client_id=self.settings["facebook_api_key"],
-                client_secret=self.settings["facebook_secret"],
-                code=answer.code,
-            )
+    It needs no setting; the handlers bring the application's credentials::
+
+        class FacebookCallback(RequestHandler, FacebookGraphMixin):
+            async def get(self):
+                answer = self.authorization_response()
+                user = await self.get_authenticated_user(
+                    redirect_uri=CALLBACK,
+                    client_id=self.settings["facebook_api_key"],
+                    client_secret=self.settings["facebook_secret"],
+                    code=answer.code,
+                )
     """
 
     _OAUTH_ACCESS_TOKEN_URL = "https://graph.facebook.com/oauth/access_token?"

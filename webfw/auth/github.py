@@ -16,7 +16,7 @@ class GitHubOAuth2Mixin(OAuth2Mixin):
     """A login by GitHub, for a handler to inherit from beside `RequestHandler`; Tornado has none.
 
     The application's setting ``github_oauth`` has its credentials: ``{"key": CLIENT_ID, "secret": CLIENT_SECRET}``.
-    For a GitHub Enterprise Server override the first three attributes.
+    For a GitHub Enterprise Server override the first three attributes.  Both halves of a login::
 
         class GitHubLogin(RequestHandler, GitHubOAuth2Mixin):
             def get(self):

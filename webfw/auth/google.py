@@ -12,6 +12,7 @@ class GoogleOAuth2Mixin(OAuth2Mixin):
     """A login by Google, for a handler to inherit from beside `RequestHandler`.
 
     The application's setting ``google_oauth`` has its credentials: ``{"key": CLIENT_ID, "secret": CLIENT_SECRET}``.
+    Both halves of a login::
 
         class GoogleLogin(RequestHandler, GoogleOAuth2Mixin):
             def get(self):

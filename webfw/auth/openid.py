@@ -67,9 +67,11 @@ class OpenIdMixin(ProviderMixin):
     """A login with OpenID 2.0, for a handler to inherit from beside `RequestHandler`.
 
     It is for providers that still speak it.  A class for one sets ``_OPENID_ENDPOINT``; the provider lets the user
-    choose an identity (section 7.3.1) and vouches for it.  Each answer is checked with it directly (section 11.4.2).
+    choose an identity (section 7.3.1) and vouches for it.  Each answer is checked with it directly (section 11.4.2)::
 
-        class Login(RequestHandler, ProviderMixin):
+        class Login(RequestHandler, OpenIdMixin):
+            _OPENID_ENDPOINT = "https://openid.example/server"
+
             async def get(self):
                 if self.get_argument("openid.mode", None):
                     user = await self.get_authenticated_user()

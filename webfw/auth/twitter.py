@@ -15,7 +15,7 @@ __all__ = ["TwitterMixin"]
 class TwitterMixin(OAuthMixin):
     """A login by Twitter, for a handler to inherit from beside `RequestHandler`.
 
-    The application's settings ``twitter_consumer_key`` and ``twitter_consumer_secret`` are its credentials.
+    The application's settings ``twitter_consumer_key`` and ``twitter_consumer_secret`` are its credentials::
 
         class TwitterLogin(RequestHandler, TwitterMixin):
             async def get(self):
