@@ -201,14 +201,14 @@ def test_a_loop_that_never_ran_gives_way_to_one_that_runs(source: Source) -> Non
         assert first.loop is idle.asyncio_loop
 
         async def begin() -> None:
-            source.closed = False
             assert ensure_started()
+            assert source.closed  # which is the former's, too
             assert reloader._reloader is not first
-            assert ensure_started()
+            assert reloader._reloader is not None
+            assert reloader._reloader.loop is asyncio.get_running_loop()
 
-        first.stop()
-        first.join()
         asyncio.run(begin())
+        first.join()
     finally:
         asyncio.set_event_loop(idle.asyncio_loop)
         idle.close()
@@ -499,7 +499,7 @@ app = Application(debug=True)
 number = fork_processes(2)
 async def main():
     app.listen(0, "127.0.0.1")
-    print("worker", number, flush=True)
+    os.write(1, b"worker %d\\n" % number)
 asyncio.run(main())
 """)  # fmt: skip
     program = programs.start("forks.py")

@@ -1,5 +1,6 @@
 """`main`: runs a script or a module, and runs it again whenever its files change; also when it could not even start."""
 
+import builtins
 import io
 import os
 import runpy
@@ -114,7 +115,7 @@ def _status(exc: SystemExit) -> int:
     if exc.code is None:
         return 0
     if isinstance(exc.code, int):
-        return exc.code
+        return int(exc.code)  # unittest's is a bool
     _say(str(exc.code))
     return 1
 
@@ -138,7 +139,7 @@ def _run_module(name: str, arguments: Sequence[str]) -> None:
 def _run_script(path: str, arguments: Sequence[str]) -> None:
     """What ``python PATH`` does."""
     sys.argv = [path, *arguments]
-    full = os.path.abspath(path)
+    full = os.path.join(os.getcwd(), path)  # as the interpreter makes it
     if os.path.isdir(path) or not _is_text(path):
         # A directory or an archive with a __main__, or compiled.
         del sys.path[: 0 if sys.flags.safe_path else 1]
@@ -150,7 +151,7 @@ def _run_script(path: str, arguments: Sequence[str]) -> None:
     vars(module).update(
         __file__=full,
         __cached__=None,
-        __builtins__=__builtins__,
+        __builtins__=builtins,
         __loader__=SourceFileLoader("__main__", full),
     )
     sys.modules["__main__"] = module
