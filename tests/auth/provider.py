@@ -292,6 +292,13 @@ class Validator(RequestValidator):
         del self.provider.request_tokens[request_token]
 
 
+def collected(seen: dict[str, Any], query: str) -> list[tuple[str, str]]:
+    """All parameters of a request that are signed, and the signature."""
+    return oauthlib_signature.collect_parameters(
+        uri_query=query, body=seen["body"] or [], headers=seen["headers"], exclude_oauth_signature=False
+    )
+
+
 class Signed(Handler):
     def seen(self) -> dict[str, Any]:
         """The request as oauthlib wants it."""
@@ -318,12 +325,7 @@ class Signed(Handler):
     def signed_by(self, token_secret: str) -> bool:
         """The check for the version that oauthlib does not know any more, over its functions for signatures."""
         seen = self.seen()
-        pairs = oauthlib_signature.collect_parameters(
-            uri_query=self.request.query,
-            body=seen["body"] or [],
-            headers=seen["headers"],
-            exclude_oauth_signature=False,
-        )
+        pairs = collected(seen, self.request.query)
         found = dict(pairs)
         text = oauthlib_signature.signature_base_string(
             seen["http_method"],
@@ -372,8 +374,8 @@ class Authorize1(Handler):
 class Access1(Signed):
     def get(self, version: str) -> None:
         if version == "1.0":
-            header = self.request.headers["Authorization"]
-            key = dict(part.split("=", 1) for part in header[6:].split(", "))["oauth_token"].strip('"')
+            pairs = collected(self.seen(), self.request.query)
+            key = dict(pairs)["oauth_token"]
             token = self.provider.request_tokens.pop(key)
             if not self.signed_by(token["oauth_token_secret"]):
                 self.set_status(401)
@@ -398,7 +400,8 @@ class Protected1(Signed):
         if path == "account/verify_credentials":
             self.write(USER)
         else:
-            self.write({name: self.get_argument(name, strip=False) for name in self.request.arguments})
+            names = [name for name in self.request.arguments if not name.startswith("oauth_")]
+            self.write({name: self.get_argument(name, strip=False) for name in names})
 
     post = get
 

@@ -54,7 +54,11 @@ def serve(login: Login, **settings: Any) -> None:
     login.serve(handlers, **{**own, "provider": login.provider.url, **settings})
 
 
-async def test_a_login_and_the_api(begin: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("transmission", ["query", "header"])
+async def test_a_login_and_the_api(
+    begin: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, transmission: str
+) -> None:
+    monkeypatch.setattr(Twitter, "_OAUTH_TRANSMISSION", transmission)
     async with begin() as login:
         serve(login)
         user = json.loads((await login.get("/begin")).body)

@@ -27,7 +27,7 @@ class OAuthMixin(ProviderMixin):
     """A login with OAuth 1.0 or 1.0a, for a handler to inherit from beside `RequestHandler`.
 
     A class for a provider sets the attributes below and overrides `_oauth_consumer_token` and `_oauth_get_user_future`.
-    Requests are signed with HMAC-SHA1, and the protocol's parameters travel in the Authorization field.
+    Requests are signed with HMAC-SHA1.
 
     The request token and its secret are kept in a cookie, out of sight of scripts and for an hour; it is signed where
     the application has a ``cookie_secret``.
@@ -45,6 +45,9 @@ class OAuthMixin(ProviderMixin):
     _OAUTH_NO_CALLBACKS: bool = False
     #: How both tokens are asked for.  RFC 5849 section 2.1 would have ``"POST"``; providers take both, and Tornado GET.
     _OAUTH_TOKEN_METHOD: str = "GET"
+    #: Where the protocol's parameters travel: ``"query"`` as with Tornado, or ``"header"``, the Authorization field,
+    #: which RFC 5849 section 3.5 prefers and which stays out of the logs of proxies.
+    _OAUTH_TRANSMISSION: str = "query"
 
     async def authorize_redirect(
         self,
@@ -154,6 +157,19 @@ class OAuthMixin(ProviderMixin):
         protocol["oauth_signature"] = hmac_sha1(text, str(consumer["secret"]), token_secret)
         return protocol
 
+    def _oauth_sign(
+        self,
+        url: str,
+        access_token: Mapping[str, Any] | None,
+        parameters: Mapping[str, Any] | None,
+        method: str,
+    ) -> tuple[str, dict[str, str]]:
+        """The address and the fields that a signed request has."""
+        signed = self._oauth_request_parameters(url, access_token, parameters, method)
+        if self._OAUTH_TRANSMISSION == "header":
+            return url, {"Authorization": authorization_header(signed)}
+        return url_concat(url, signed), {}
+
     async def _oauth_request_token(
         self,
         callback_uri: str | None,
@@ -186,13 +202,13 @@ class OAuthMixin(ProviderMixin):
     ) -> dict[str, str]:
         """Ask for one of both tokens."""
         method = self._OAUTH_TOKEN_METHOD
-        signed = self._oauth_request_parameters(url, token, parameters, method)
+        address, headers = self._oauth_sign(url, token, parameters, method)
         response = await ask(
             http_client or self.get_auth_http_client(),
-            url,
+            address,
             what,
             method=method,
-            headers={"Authorization": authorization_header(signed)},
+            headers=headers,
             body=None if method == "GET" else "",
             follow_redirects=False,  # what is signed for one address is nothing to another
         )

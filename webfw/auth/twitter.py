@@ -5,7 +5,6 @@ from urllib.parse import urlencode
 
 from webfw.auth.errors import AuthError
 from webfw.auth.oauth1 import OAuthMixin
-from webfw.auth.oauth1_signature import authorization_header
 from webfw.auth.provider import FORM, ask, handler_of, host_of, read_json
 from webfw.httputil import url_concat
 
@@ -68,11 +67,7 @@ class TwitterMixin(OAuthMixin):
         url = path if path.startswith(("http:", "https:")) else f"{self._TWITTER_BASE_URL}{path}.json"
         url = url_concat(url, args)
         method = "GET" if post_args is None else "POST"
-        headers = {
-            "Authorization": authorization_header(
-                self._oauth_request_parameters(url, access_token, post_args, method)
-            )
-        }
+        url, headers = self._oauth_sign(url, access_token, post_args, method)
         body = None
         if post_args is not None:
             headers["Content-Type"] = FORM
