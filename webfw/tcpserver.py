@@ -5,6 +5,7 @@ subclass that needs no stream (an HTTP server) replaces it.
 """
 
 import asyncio
+import gc
 import inspect
 import os
 import socket
@@ -12,6 +13,7 @@ import ssl
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from weakref import WeakSet
 
 from webfw.ioloop import IOLoop
 from webfw.iostream import IOStream, SSLIOStream, StreamClosedError, Wire
@@ -21,6 +23,9 @@ from webfw.netutil.sockets import DEFAULT_BACKLOG, backlog_of
 from webfw.process import fork_processes
 
 __all__ = ["TCPServer"]
+
+#: Seconds until the first look at connections whose TLS handshake goes on; then twice as many each time, up to one.
+ARRIVAL_INTERVAL = 0.02
 
 #: Seconds a client has to complete the TLS handshake.
 TLS_HANDSHAKE_TIMEOUT = 60.0
@@ -56,6 +61,8 @@ class TCPServer:
         self._pending_sockets: list[socket.socket] = []
         self._started = False
         self._stopped = False
+        # Accepted, but not connected yet; weakly, since nobody is told of a TLS handshake that fails.
+        self._arriving: WeakSet[Wire] = WeakSet()
         self._tasks: set[asyncio.Future[Any]] = set()
         # Found out now rather than at the first connection.
         if isinstance(ssl_options, Mapping):
@@ -164,7 +171,24 @@ class TCPServer:
         raise NotImplementedError
 
     def _make_wire(self) -> Wire:
-        return Wire(asyncio.get_running_loop(), self._wire_connected)
+        wire = Wire(asyncio.get_running_loop(), self._wire_arrived)
+        self._arriving.add(wire)
+        return wire
+
+    async def _arrived(self) -> None:
+        """Wait until all that has been accepted is connected, with its TLS handshake, or gone."""
+        # An accepted socket has its wire only after a turn of the loop or two.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        interval = ARRIVAL_INTERVAL
+        while self._arriving:
+            gc.collect()  # one whose handshake has failed may be held by the exception's traceback alone
+            await asyncio.sleep(interval)
+            interval = min(2 * interval, 1.0)
+
+    def _wire_arrived(self, wire: Wire) -> None:
+        self._arriving.discard(wire)
+        self._wire_connected(wire)
 
     def _wire_connected(self, wire: Wire) -> None:
         kind = IOStream if wire.get_extra_info("sslcontext") is None else SSLIOStream

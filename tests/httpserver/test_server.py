@@ -511,3 +511,103 @@ async def test_what_a_callback_sets_is_not_seen_by_the_next_request(pipelined: b
     assert set(seen) <= {"nobody", "somebody"}
     writer.close()
     await server.drain(1)
+
+
+# --- going away without losing a request ---
+
+
+async def test_what_has_been_accepted_is_answered() -> None:
+    """Connections that the loop has accepted when the drain begins, and that it does not know yet."""
+    server = HTTPServer(hello)
+    port = start(server)
+    await asyncio.sleep(0)
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    for client in clients:
+        client.sendall(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.setblocking(False)
+    while len(server._arriving) + len(server._connections) < 20:
+        await asyncio.sleep(0)
+    assert await server.drain(5, idle_grace=0.5) == 0
+    answers = [client.recv(1000) for client in clients]
+    for client in clients:
+        client.close()
+    assert all(answer.endswith(b"GET /x ") and b"Connection: close" in answer for answer in answers)
+    assert server.requests == 20
+
+
+async def test_an_idle_connection_may_ask_once_more() -> None:
+    server = HTTPServer(hello)
+    port = start(server)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (await reader.readuntil(b"GET /1 ")).startswith(b"HTTP/1.1 200 ")
+    drain = asyncio.ensure_future(server.drain(5, idle_grace=4))
+    await asyncio.sleep(0.05)
+    assert not drain.done()
+    writer.write(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+    answer = await reader.read()
+    assert answer.endswith(b"GET /2 ")
+    assert b"Connection: close" in answer
+    writer.close()
+    assert await drain == 0
+
+
+async def test_one_that_stays_idle_is_closed_after_its_grace() -> None:
+    server = HTTPServer(hello)
+    port = start(server)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
+    await reader.readuntil(b"GET /1 ")
+    assert await server.drain(5, idle_grace=0.05) == 0
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_tls_handshake_that_goes_on_is_waited_for(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    cert = authority.issue_cert("localhost")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    cert.configure_cert(context)
+    client_context = ssl.create_default_context()
+    authority.configure_trust(client_context)
+    server = HTTPServer(hello, ssl_options=context)
+    port = start(server)
+    # The handshake by hand, so that it can stop half-way.
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client_context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    writer.write(outgoing.read())
+    incoming.write(await reader.read(65536))
+    drain = asyncio.ensure_future(server.drain(5, idle_grace=1))
+    await asyncio.sleep(0.1)
+    assert not drain.done()
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            incoming.write(await reader.read(65536))
+    tls.write(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n")
+    writer.write(outgoing.read())
+    data = b""
+    while not data.endswith(b"GET /late "):
+        incoming.write(await reader.read(65536))
+        try:
+            data += tls.read(65536)
+        except ssl.SSLWantReadError:
+            pass
+    writer.close()
+    assert await drain == 0
+
+
+async def test_a_tls_handshake_that_fails_holds_nothing_up(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    server = HTTPServer(hello, ssl_options=context)
+    port = start(server)
+    assert await converse(port, b"GET / HTTP/1.1\r\n\r\n" + bytes(100)) != b"x"
+    async with asyncio.timeout(3):
+        assert await server.drain(20) == 0

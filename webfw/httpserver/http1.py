@@ -184,6 +184,7 @@ class ServerConnection:
                     self._check_scheme(head.target)
                 self.deadline = inf
                 self._phase = ANSWER
+                self.server.requests += 1
                 exchange = self.exchange = Http1Exchange(self, head, self.context)
                 if exchange.has_body:
                     self._put_back(data, start)

@@ -113,6 +113,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self.protocol = protocol
         self.decompress_request = decompress_request
         self.trusted_downstream = frozenset(trusted_downstream or ())
+        #: How many requests have come so far.
+        self.requests = 0
         self._connections: set[ServerConnection | Upgraded] = set()
         self._empty: asyncio.Event | None = None
         self._own_streams = type(self).handle_stream is not HTTPServer.handle_stream
@@ -218,13 +220,16 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             conn.abort()
         await self._all_gone()
 
-    async def drain(self, timeout: float = 30.0) -> int:
+    async def drain(self, timeout: float = 30.0, idle_grace: float = 0.0) -> int:
         """Stop accepting, let running requests end, then close everything.
 
         What answers requests is told by its ``start_draining(timeout)``, if it has one: an `Application` then sends
         those away who would stay, such as WebSockets.
 
         :param timeout: seconds to wait; what is still running then is cut.
+        :param idle_grace: seconds for which connections that are idle stay open for one more request, which is answered
+            with ``Connection: close``.  A client may be sending just now (RFC 9112 section 9.5); where another process
+            goes on serving, that request is lost if its connection is closed instead.
         :returns: how many connections had to be cut.
         """
         self.stop()
@@ -232,16 +237,35 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         start_draining = getattr(self.request_callback, "start_draining", None)
         if start_draining is not None:
             start_draining(timeout)
-        for conn in list(self._connections):
-            conn.close_when_idle()
         try:
             async with asyncio.timeout(timeout):
+                self._close_idle_ones(but_keep=idle_grace > 0)
+                await self._arrived()
+                if idle_grace > 0:
+                    await self._all_gone_within(idle_grace)
+                self._close_idle_ones()
                 await self._all_gone()
         except TimeoutError:
             pass
         cut = len(self._connections)
         await self.close_all_connections()
         return cut
+
+    def _close_idle_ones(self, but_keep: bool = False) -> None:
+        """Have every connection end with the answer that is being made; one that is idle, now.
+
+        :param but_keep: leave those that are idle.
+        """
+        for conn in list(self._connections):
+            if not (but_keep and isinstance(conn, ServerConnection) and conn.exchange is None):
+                conn.close_when_idle()
+
+    async def _all_gone_within(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._all_gone()
+        except TimeoutError:
+            pass
 
     async def _all_gone(self) -> None:
         while self._connections:

@@ -78,15 +78,19 @@ class Wire(asyncio.BufferedProtocol):
 
     Assigning `consumer` hands the connection over, as an upgrade does: the next bytes go to the new one.  Nothing is
     replayed.
+
+    :ivar error: what has ended the connection, where that was an error; None before, and after an orderly end.
     """
 
     __slots__ = (
+        "__weakref__",
         "_buffer",
         "_connected",
         "_resuming",
         "closing",
         "consumer",
         "eof",
+        "error",
         "loop",
         "transport",
         "write",
@@ -102,6 +106,7 @@ class Wire(asyncio.BufferedProtocol):
         self.consumer: Consumer = _NOBODY
         self.closing = False
         self.eof = False
+        self.error: Exception | None = None
         self.write_paused = False
         self.write = _discard
         self._resuming = False
@@ -231,6 +236,7 @@ class Wire(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closing = True
+        self.error = exc
         self.write = _discard
         consumer, self.consumer = self.consumer, _NOBODY
         consumer.connection_lost(exc)
