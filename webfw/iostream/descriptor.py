@@ -38,12 +38,16 @@ class DescriptorEngine:
         self._watch()
 
     def write(self, data: bytes) -> bool:
-        self._queue.append(memoryview(data))
-        self._unsent += len(data)
-        if len(self._queue) == 1:
+        self.keep(data)
+        if not self._events & IOLoop.WRITE:
             self._flush()
         self._watch()
         return not self._unsent
+
+    def keep(self, data: bytes | memoryview) -> None:
+        if data:
+            self._queue.append(memoryview(data))
+            self._unsent += len(data)
 
     def unsent(self) -> int:
         return self._unsent

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from webfw.ioloop import IOLoop
+from webfw.iostream.appending import WriteBuffer
 from webfw.iostream.buffer import (
     Read,
     ReadBuffer,
@@ -47,7 +48,10 @@ class Engine(Protocol):
         """Something about the stream's `_wants_bytes`, `_wants_end` or buffer has changed: read on or pause."""
 
     def write(self, data: bytes) -> bool:
-        """Send bytes after all earlier ones; True if everything has gone to the kernel."""
+        """Send what was kept, and bytes after it, which may be none; True if everything has gone to the kernel."""
+
+    def keep(self, data: bytes | memoryview) -> None:
+        """Keep bytes, not copied, to be sent by the next `write` before what that is given."""
 
     def unsent(self) -> int:
         """Return the number of bytes that `write` was given and the kernel has not taken."""
@@ -88,6 +92,10 @@ class BaseIOStream:
         self._consumer: Consumer | None = None
         self._at_end = False
         self._closed = False
+        #: Whether bytes were put into `_write_buffer` since the last write.
+        self._appended = False
+        #: Bytes written so far.  Programs that use `_write_buffer` count theirs here too.
+        self._total_write_index = 0
         self._engine: Engine = self._make_engine()
 
     def _make_engine(self) -> Engine:
@@ -246,7 +254,12 @@ class BaseIOStream:
         if limit is not None and self._engine.unsent() + len(data) > limit:
             raise StreamBufferFullError("Reached maximum write buffer size")
         future: asyncio.Future[None] = self.io_loop.asyncio_loop.create_future()
-        sent = self._engine.write(data) if data else not self._engine.unsent()
+        if data or self._appended:
+            self._appended = False
+            self._total_write_index += len(data)
+            sent = self._engine.write(data)
+        else:
+            sent = not self._engine.unsent()
         if self._closed:
             self._fail(future)
         elif sent:
@@ -255,7 +268,17 @@ class BaseIOStream:
             self._writes.append(future)
         return future
 
+    @property
+    def _write_buffer(self) -> WriteBuffer | None:
+        """What is to be sent, for programs that put many frames in before one `write`; None once closed."""
+        return None if self._closed else WriteBuffer(self)
+
     # --- its state ---
+
+    @property
+    def _read_buffer_size(self) -> int:
+        """Bytes that have arrived and were not read, as programs ask for them."""
+        return len(self._buffer)
 
     def reading(self) -> bool:
         """Tell whether a read is waiting."""

@@ -238,22 +238,24 @@ class WireEngine:
                 self._gone()
                 return False
             if self._tls or self._queue:
-                self._keep(data)
+                self.keep(data)
                 self._pump()
             else:
                 wire.write(data)
             return self._all_gone()
-        if self._task is None and not self._queue and self.is_connected():
-            data = self._send_now(data)
-            if not data:
-                return True
+        if self._task is None and self.is_connected():
+            if not self._queue:
+                data = self._send_now(data)
+                if not data:
+                    return True
             self.attach()
-        self._keep(data)
+        self.keep(data)
         return False
 
-    def _keep(self, data: bytes) -> None:
-        self._queue.append(data)
-        self._queued += len(data)
+    def keep(self, data: bytes | memoryview) -> None:
+        if data:
+            self._queue.append(data)
+            self._queued += len(data)
 
     def _pump(self, *, all_of_it: bool = False) -> None:
         """Give the transport what was kept, as long as it takes it."""
