@@ -414,7 +414,9 @@ async def test_detach_hands_the_stream_over() -> None:
     done: list[asyncio.Task[None]] = []
 
     def callback(request: HTTPServerRequest) -> None:
+        assert request.connection.stream.socket is not None  # type: ignore[attr-defined]
         stream = request.connection.detach()
+        assert request.connection.stream is None  # type: ignore[attr-defined]
 
         async def echo() -> None:
             line = await stream.read_until(b"\n")
@@ -531,7 +533,7 @@ async def test_what_has_been_accepted_is_answered() -> None:
     answers = [client.recv(1000) for client in clients]
     for client in clients:
         client.close()
-    assert all(answer.endswith(b"GET /x ") and b"Connection: close" in answer for answer in answers)
+    assert all(answer.endswith(b"GET /x ") for answer in answers)
     assert server.requests == 20
 
 
