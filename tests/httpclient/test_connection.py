@@ -323,6 +323,18 @@ def test_a_pause() -> None:
     bench.connection.resume()
     bench.connection.resume()
     assert taker.outcome == "finished"
+    assert bench.wire.reading
+    assert bench.connection.reusable
+
+
+def test_bytes_behind_the_response_in_a_pause() -> None:
+    bench = Bench()
+    taker = bench.ask(pausing=True)
+    bench.wire.feed(OK)
+    bench.wire.feed(b"x")
+    bench.connection.resume()
+    assert taker.outcome == "finished"
+    assert not bench.connection.reusable
 
 
 def test_reading_goes_on_after_a_pause() -> None:

@@ -82,14 +82,21 @@ async def test_guests_are_admitted_in_order() -> None:
     assert list(pool.active) == [guests[2], guests[4]]
 
 
-async def test_who_has_had_a_place_goes_first() -> None:
-    pool, log = pool_of(1), []  # type: ignore[var-annotated]
-    a, b, c = (Caller(log, name) for name in "abc")
-    for guest in (a, b):
+async def test_who_moves_goes_first() -> None:
+    pool, log = pool_of(2, 1), []  # type: ignore[var-annotated]
+    a, b1, b2, c = (Caller(log, name, name[0]) for name in ("a", "b1", "b2", "c"))
+    for guest in (a, b1, b2, c):
         pool.enter(guest)
-    pool.enter(c, first=True)
+    assert log == ["a", "b1"]
+    pool.move(a, "d")
+    assert log == ["a", "b1", "a"]
+    pool.move(a, "b")  # where it has to wait, but holds nobody up
+    assert log == ["a", "b1", "a", "c"]
+    assert set(pool.waiting()) == {a, b2}
+    pool.leave(b1)
+    assert log[4:] == ["a"]
     pool.leave(a)
-    assert log == ["a", "c"]
+    assert log[5:] == ["b2"]
 
 
 async def test_a_limit_for_each_key() -> None:
@@ -138,7 +145,7 @@ async def test_guests_that_leave_at_once_are_no_recursion() -> None:
 @given(
     st.integers(1, 4),
     st.none() | st.integers(1, 3),
-    st.lists(st.tuples(st.sampled_from("ablll"), st.integers(0, 30), st.sampled_from("abc")), max_size=60),
+    st.lists(st.tuples(st.sampled_from("eemlll"), st.integers(0, 30), st.sampled_from("abc")), max_size=60),
 )
 async def test_any_order_of_things(
     max_active: int, max_per_key: int | None, steps: list[tuple[str, int, str]]
@@ -150,10 +157,12 @@ async def test_any_order_of_things(
     for number, (what, index, key) in enumerate(steps):
         if what == "l" and present:
             pool.leave(present.pop(index % len(present)))
-        elif what != "l":
+        elif what == "m" and pool.active:
+            pool.move(list(pool.active)[index % len(pool.active)], key)
+        elif what == "e":
             guest = Caller(log, str(number), key)
             present.append(guest)
-            pool.enter(guest, first=what == "b")
+            pool.enter(guest)
         active, waiting = list(pool.active), list(pool.waiting())
         assert sorted(map(id, active + waiting)) == sorted(map(id, present))
         assert len(active) <= max_active
@@ -162,7 +171,6 @@ async def test_any_order_of_things(
         assert all(count <= limit for count in at_key.values())
         if len(active) < max_active:
             assert all(at_key[guest.key] >= limit for guest in waiting)  # type: ignore[index]
-    assert len(log) == len(set(log))
 
 
 # --- connections ---
@@ -242,6 +250,15 @@ async def test_closing() -> None:
     for guest in guests:
         pool.leave(guest)
     assert log == ["a"]
+
+
+async def test_aborting() -> None:
+    pool = pool_of(1)
+    guest = Caller([], "a")
+    pool.enter(guest)
+    pool.abort()
+    assert isinstance(guest.error, asyncio.CancelledError)
+    assert pool.closed
 
 
 def test_the_end_of_the_loop() -> None:

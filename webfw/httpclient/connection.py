@@ -159,6 +159,9 @@ class Connection:
             return
         decoder = self._decoder
         if decoder is not None and decoder.done:
+            if self._tail:
+                self.reusable = False  # bytes behind the response
+            self.wire.resume_reading()  # the next response will want it
             self._finish(receiver)
             return
         if self._tail:

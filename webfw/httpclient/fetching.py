@@ -394,16 +394,14 @@ class Fetching:
         self._drained = 0
         self._redirects_left -= 1
         self._tried_again = False
-        self._client.pool.leave(self)
         try:
-            head = message.encode(self._request)
+            self._head = message.encode(self._request)
         except ValueError as error:
             self._fail(error)
             return
-        self._message, self._head = message, head
-        self.key = pool_key(self._request, message.place)
+        self._message = message
         self._phase = _QUEUE
-        self._client.pool.enter(self, first=True)
+        self._client.pool.move(self, pool_key(self._request, message.place))
 
     # The end.
 

@@ -93,34 +93,40 @@ class Pool(Generic[_K]):
 
     # Places.
 
-    def enter(self, guest: Guest, first: bool = False) -> None:
-        """Have a guest wait for a place, which it may get at once.
-
-        :param first: before all others, for one that has had a place already.
-        """
+    def enter(self, guest: Guest) -> None:
+        """Have a guest wait for a place, which it may get at once."""
         if self._guard is None:
             self._set_guard()
         self.queue[guest] = None
-        if first:
-            self.queue.move_to_end(guest, last=False)
+        self._admit()
+
+    def move(self, guest: Guest, key: Hashable) -> None:
+        """Give a guest that has a place one at another key, before all others."""
+        self._release(guest)
+        guest.key = key
+        self.queue[guest] = None
+        self.queue.move_to_end(guest, last=False)
         self._admit()
 
     def leave(self, guest: Guest) -> None:
         """Take a guest's place, or its wait, from it; one that has none is ignored."""
         if guest in self.active:
-            del self.active[guest]
-            self._count(guest.key, -1)
-            held = self._held.get(guest.key)
-            if held:
-                # It has waited for longer than anyone in the queue.
-                longest = self._unhold(guest.key, next(iter(held)))
-                self.queue[longest] = None
-                self.queue.move_to_end(longest, last=False)
+            self._release(guest)
         elif guest in self.queue:
             del self.queue[guest]
         elif guest in self._held.get(guest.key, ()):
             self._unhold(guest.key, guest)
         self._admit()
+
+    def _release(self, guest: Guest) -> None:
+        del self.active[guest]
+        self._count(guest.key, -1)
+        held = self._held.get(guest.key)
+        if held:
+            # It has waited for longer than anyone in the queue.
+            longest = self._unhold(guest.key, next(iter(held)))
+            self.queue[longest] = None
+            self.queue.move_to_end(longest, last=False)
 
     def waiting(self) -> Iterator[Guest]:
         """All that wait, for whatever."""
@@ -231,6 +237,10 @@ class Pool(Generic[_K]):
                 guard.aclose().send(None)  # it has nothing to wait for, as `closed` is set
             except StopIteration:
                 pass
+
+    def abort(self) -> None:
+        """Close what is kept, and cancel what guests wait for: nobody will be there for it."""
+        self.close(asyncio.CancelledError())
 
     def _abandon_all(self, error: BaseException) -> None:
         guests = [*self.active, *self.waiting()]

@@ -1,6 +1,5 @@
 """`SimpleAsyncHTTPClient`: HTTP/1.1 over webfw's own wires, connections kept; the way of one request is elsewhere."""
 
-import asyncio
 import weakref
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
@@ -11,7 +10,7 @@ from webfw.httpclient.errors import HTTPStreamClosedError
 from webfw.httpclient.fetching import Fetching
 from webfw.httpclient.messages import HTTPRequest, HTTPResponse
 from webfw.httpclient.pool import Guest, Pool
-from webfw.ioloop import deadlines
+from webfw.ioloop import IOLoop, deadlines
 from webfw.iostream import Wire
 from webfw.netutil import OverrideResolver, Resolver
 from webfw.sansio.http1 import HeadLimits
@@ -77,8 +76,9 @@ class SimpleAsyncHTTPClient(AsyncHTTPClient):
         limits = HeadLimits() if max_header_size is None else HeadLimits(max_header_size=max_header_size)
         self._head_limits = limits
         # A client that is forgotten leaves connections that nobody will use.  Requests under way refer to it.
-        self._finalizer = weakref.finalize(self, _close_later, self.loop, self.pool)
+        self._finalizer = weakref.finalize(self, _close_later, self.io_loop, self.pool)
         self._finalizer.atexit = False
+        self.io_loop.track(self.pool)
 
     @property
     def active(self) -> dict[Guest, None]:
@@ -101,6 +101,7 @@ class SimpleAsyncHTTPClient(AsyncHTTPClient):
             return
         super().close()
         self._finalizer.detach()
+        self.io_loop.untrack(self.pool)
         self.pool.close(HTTPStreamClosedError("the HTTP client was closed"))
         if self.own_resolver:
             self.resolver.close()
@@ -119,7 +120,8 @@ class SimpleAsyncHTTPClient(AsyncHTTPClient):
         return Connection(wire, key, self._head_limits, self.max_body_size, self.pool.forget)
 
 
-def _close_later(loop: asyncio.AbstractEventLoop, pool: Pool[Connection]) -> None:
-    if not loop.is_closed():
+def _close_later(io_loop: IOLoop, pool: Pool[Connection]) -> None:
+    io_loop.untrack(pool)
+    if not io_loop.asyncio_loop.is_closed():
         # From wherever the collector has run.
-        loop.call_soon_threadsafe(pool.close, asyncio.CancelledError())
+        io_loop.asyncio_loop.call_soon_threadsafe(pool.abort)
