@@ -93,8 +93,8 @@ def begin() -> Iterator[Callable[..., Any]]:
     loggers = [logging.getLogger(name) for name in ("webfw.general", "webfw.application", "asyncio")]
 
     @asynccontextmanager
-    async def start(plain: bool = True) -> Any:
-        login = Login(PlainClient() if plain else None)
+    async def start(plain: bool = True, client: Any = None) -> Any:
+        login = Login(PlainClient() if plain else client)
         try:
             yield login
         finally:

@@ -390,3 +390,16 @@ async def test_asking(begin: Callable[..., Any]) -> None:
         login.provider.spoiled["/oauth2/userinfo"] = (200, "application/json", "[1, null]")
         assert (await login.get("/ask", method="DELETE")).body == '{"got": [1, null]}'
         assert login.provider.requests[-1].query == ""
+
+
+async def test_the_token_in_a_field(begin: Callable[..., Any]) -> None:
+    class Modern(LoginHandler, Mixin):
+        _OAUTH_BEARER_METHOD = "header"
+
+        async def get(self) -> None:
+            self.write(await self.oauth2_request(f"{self.settings['provider']}/api/notes", "token", page="2"))
+
+    async with begin() as login:
+        login.provider.tokens.add("token")
+        serve(login, handlers=[("/ask", Modern)])
+        assert (await login.get("/ask")).body == '{"page": "2"}'

@@ -219,14 +219,25 @@ async def test_an_answer_is_good_once(begin: Callable[..., Any]) -> None:
         refused(login, await login.browser.get(back), "the answer of 127.0.0.1 was used before")
 
 
-async def test_names_that_come_twice(begin: Callable[..., Any]) -> None:
+@pytest.mark.parametrize(
+    "more", ["openid.claimed_id=x", "openid.x=%FF", "openid.%3Cscript%3E=1&openid.%3Cscript%3E=2"]
+)
+async def test_arguments_that_come_twice_or_are_malformed(begin: Callable[..., Any], more: str) -> None:
     async with begin() as login:
         serve(login)
         back = await leave(login)
-        refused(
-            login, await login.browser.get(back + "&openid.claimed_id=x"), "'openid.claimed_id' in the answer"
-        )
-        refused(login, await login.browser.get(back + "&openid.x=%FF"), "is malformed")
+        answer = await login.browser.get(f"{back}&{more}")
+        refused(login, answer, "an argument of the answer of 127.0.0.1 comes twice or is malformed")
+        assert "<" not in answer.body
+
+
+def test_a_user_without_attributes() -> None:
+    answer = {
+        "openid.signed": "claimed_id",
+        "openid.claimed_id": "me",
+        "openid.ax.value.email": "x@example.org",
+    }
+    assert module._user(answer) == {"claimed_id": "me"}
 
 
 @pytest.mark.parametrize(

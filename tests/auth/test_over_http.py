@@ -66,12 +66,21 @@ async def twitter(login: Any) -> str:
 LOGINS = [facebook, github, google, oauth1, oauth1_posting, oauth2, openid, twitter]
 
 
+@pytest.mark.parametrize("engine", ["simple", "curl"])
 @pytest.mark.parametrize("prepare", LOGINS)
-async def test_a_login(begin: Callable[..., Any], prepare: Callable[[Any], Any]) -> None:
-    async with begin(plain=False) as login:
+async def test_a_login(begin: Callable[..., Any], prepare: Callable[[Any], Any], engine: str) -> None:
+    client = None
+    if engine == "curl":
+        pytest.importorskip("pycurl")
+        from webfw.curl_httpclient import CurlAsyncHTTPClient
+
+        client = CurlAsyncHTTPClient(force_instance=True)
+    async with begin(plain=False, client=client) as login:
         answer = await login.get(await prepare(login))
         assert answer.status == 200, answer
         assert json.loads(answer.body)
+    if client is not None:
+        client.close()
 
 
 @pytest.mark.parametrize("prepare", LOGINS)

@@ -59,6 +59,7 @@ class Client:
         (HTTPClientError(400, response=response(b"[" * 100_000, 400)), "asked for it", 400),
         (HTTPClientError(400, response=response(b'{"error": "a\\nhush"}', 400)), "asked for it", 400),
         (HTTPClientError(400, response=response(b'{"error": {"hush": 1}}', 400)), "asked for it", 400),
+        (HTTPClientError(400, response=response(b'{"error": "<b>hush"}', 400)), "asked for it", 400),
     ],
 )
 async def test_what_goes_wrong_is_said_without_the_address(
@@ -110,7 +111,7 @@ def test_reports() -> None:
     assert report({"oauth_problem": "nonce_used"}) == ("nonce_used", None)
     assert str(denial("h", {"error": "access_denied"})) == "no login by h: the user declined"
     assert str(denial("h", {"error": "server_error"})) == "no login by h: it reports server_error"
-    unknown = denial("h", {"error": "<script>\n"})
+    unknown = denial("h", {"error": "<script>"})
     assert (str(unknown), unknown.error) == ("no login by h: it reports an error", "unknown")
 
 

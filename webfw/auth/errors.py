@@ -1,7 +1,7 @@
 """What can go wrong with a login, as the handler that called for it sees it; how to ask may not enter.
 
 The text of an error is fit for a log: it names the host and what was wrong with its answer, and holds neither a token
-nor a secret nor an address with its query.
+nor a secret nor an address with its query.  It is fit for a page too: nothing in it could be taken for markup.
 """
 
 from typing import TYPE_CHECKING

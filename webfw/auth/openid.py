@@ -157,7 +157,9 @@ class OpenIdMixin(ProviderMixin):
             try:
                 (answer[name],) = (value.decode("utf-8") for value in values)
             except ValueError:
-                raise AuthError(f"{name[:60]!r} in the answer of {host} is malformed", host=host) from None
+                raise AuthError(
+                    f"an argument of the answer of {host} comes twice or is malformed", host=host
+                ) from None
         mode = answer.get("openid.mode")
         if mode == "cancel":
             raise AuthError(f"no login by {host}: the user declined", host=host, error="access_denied")

@@ -29,8 +29,9 @@ __all__ = [
 #: The media type of a form.
 FORM: Final = "application/x-www-form-urlencoded"
 
-#: What a word for an error may consist of (RFC 6749 section 5.2), and how much of it is worth telling.
-_ERROR: Final = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,64}")
+#: A word for an error that may be told.  RFC 6749 section 5.2 allows more, such as "<"; but a handler may well write
+#: the text of the exception into a page as it is.
+_ERROR: Final = re.compile(r"[A-Za-z0-9 _.:/-]{1,64}")
 #: Longest description that is kept, in characters.
 _MAX_DESCRIPTION: Final = 500
 
