@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -265,6 +266,21 @@ def test_a_directory_with_a_main(tmp_path: Path) -> None:
     (tmp_path / "app" / "__main__.py").write_text("import tornado.web, beside\nprint(tornado.web.__name__)")
     (tmp_path / "app" / "beside.py").write_text("")
     assert run("-m", "webfw.tornado_compat", "app", cwd=tmp_path)[0] == "webfw.web"
+
+
+def test_a_script_knows_its_whole_path(tmp_path: Path) -> None:
+    """As under ``python script.py``; and its name is the one that was given."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "where.py").write_text("import os, sys\nos.chdir('/')\nprint(__file__, sys.argv[0])")
+    out = run("-m", "webfw.tornado_compat", "app/where.py", cwd=tmp_path)[0]
+    assert out == f"{tmp_path}/app/where.py app/where.py"
+
+
+def test_a_zip_file_with_a_main(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "app.pyz", "w") as archive:
+        archive.writestr("__main__.py", "import tornado.web, beside\nprint(tornado.web.__name__)")
+        archive.writestr("beside.py", "")
+    assert run("-m", "webfw.tornado_compat", "app.pyz", cwd=tmp_path)[0] == "webfw.web"
 
 
 def test_exit_status_and_traceback_are_the_programs_own(tmp_path: Path) -> None:

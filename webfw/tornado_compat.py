@@ -16,10 +16,12 @@ import importlib.abc
 import importlib.machinery
 import importlib.metadata
 import importlib.util
+import io
 import logging
 import os
 import runpy
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from email.message import Message
 from pathlib import Path
@@ -254,11 +256,16 @@ def _run_script(path: str) -> None:
     if not os.path.exists(path):
         print(f"webfw.tornado_compat: there is no file {path!r}", file=sys.stderr)
         sys.exit(2)
-    if os.path.isdir(path):  # or a zip file below: its __main__ is found by runpy
-        runpy.run_path(path, run_name="__main__")
+    file = os.path.abspath(path)
+    if os.path.isdir(file) or zipfile.is_zipfile(file):
+        runpy.run_path(file, run_name="__main__")
         return
-    sys.path[0] = os.path.dirname(os.path.realpath(path))
-    runpy.run_path(path, run_name="__main__")
+    sys.path[0] = os.path.dirname(os.path.realpath(file))
+    with io.open_code(file) as source:
+        code = compile(source.read(), file, "exec")
+    module = _new_main()
+    module.__file__ = file
+    exec(code, vars(module))
 
 
 def _new_main() -> ModuleType:
