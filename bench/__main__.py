@@ -2,9 +2,15 @@
 
 import sys
 
-from bench import fanout, http, websocket, wsgi
+from bench import fanout, http, httpclient, websocket, wsgi
 
-BENCHES = {"http": http.main, "websocket": websocket.main, "fanout": fanout.main, "wsgi": wsgi.main}
+BENCHES = {
+    "http": http.main,
+    "websocket": websocket.main,
+    "fanout": fanout.main,
+    "wsgi": wsgi.main,
+    "client": httpclient.main,
+}
 
 
 def main() -> int:
