@@ -115,12 +115,14 @@ def test_fixtures(run: Run) -> None:
     assert counts == {"passed": 10}, output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["strict", "auto"])
 def test_fixtures_beside_pytest_asyncio(run: Run, mode: str) -> None:
     counts, output = run(FIXTURES, f"--asyncio-mode={mode}", plugins=(ASYNCIO, ANYIO))
     assert counts == {"passed": 10}, output
 
 
+@pytest.mark.slow
 def test_tests_that_another_plugin_runs(run: Run) -> None:
     module = """
 import asyncio, pytest, sys
@@ -152,6 +154,7 @@ async def test_anyio(webfw_server, webfw_client):
     assert counts == {"passed": 3}, output
 
 
+@pytest.mark.slow
 def test_anyio_with_trio_says_what_is_missing(run: Run) -> None:
     if find_spec("trio") is None:
         pytest.skip("trio is not installed")
@@ -168,6 +171,7 @@ async def test_trio(webfw_server):
     assert "no running event loop" in output
 
 
+@pytest.mark.slow
 def test_hypothesis(run: Run) -> None:
     module = """
 import asyncio
@@ -199,6 +203,7 @@ def test_other_coroutine_tests_are_left_alone(run: Run) -> None:
     assert "async def functions are not natively supported" in output
 
 
+@pytest.mark.slow
 def test_failures_are_failures(run: Run) -> None:
     module = """
 import pytest
@@ -227,6 +232,7 @@ def test_an_application_is_needed(run: Run) -> None:
     assert "define a fixture webfw_app that returns it" in output
 
 
+@pytest.mark.slow
 def test_what_a_test_leaves_behind_is_cancelled(run: Run) -> None:
     module = """
 import asyncio, gc
@@ -257,6 +263,7 @@ def test_it():
     assert counts == {"passed": 1}, output
 
 
+@pytest.mark.slow
 def test_the_fixtures_and_the_marker_explain_themselves(run: Run) -> None:
     _, output = run("", "--markers")
     assert "@pytest.mark.webfw: run this coroutine test" in output
