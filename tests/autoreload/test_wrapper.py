@@ -99,6 +99,13 @@ def test_until_success(run: Any, tmp_path: Path, text: str) -> None:
     assert caught.value.code == 0
 
 
+@pytest.mark.parametrize("status", [130, 143])
+def test_a_program_that_was_told_to_end_is_not_waited_for(run: Any, tmp_path: Path, status: int) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(script(tmp_path, f"raise SystemExit({status})"))
+    assert caught.value.code == status
+
+
 @pytest.mark.parametrize(
     ("text", "status", "said"),
     [

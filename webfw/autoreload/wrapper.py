@@ -4,6 +4,7 @@ import builtins
 import io
 import os
 import runpy
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from webfw.autoreload.reloader import wait_for_change
 from webfw.autoreload.sources import failed_files, files_of_exception, record_imports
 
 __all__ = ["main"]
+
+#: What programs end with that take SIGINT and SIGTERM and end because of them: as shells have it, 128 and the number.
+_TOLD_TO_END = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 _USAGE = """\
 usage: python -m webfw.autoreload [--until-success] -m MODULE [ARGUMENT...]
@@ -41,14 +45,14 @@ def main() -> None:
     not interrupted, unless it watches itself: see `start`.
 
     :raises SystemExit: with status 2 if the command line is wrong, with 0 if the program has ended and
-        ``--until-success`` was given, with 130 after SIGINT.
+        ``--until-success`` was given, with 130 after SIGINT, with 130 or 143 if the program has ended with that.
     """
     request = _parse(sys.argv[1:])
     record_imports()
     try:
         status, files = _run(request)
-        if request.until_success and status == 0:
-            sys.exit(0)
+        if status in _TOLD_TO_END or (request.until_success and status == 0):
+            sys.exit(status)
         name = request.module or request.script
         _say(f"webfw.autoreload: {name} ended with status {status}; it runs again after a change")
         wait_for_change(files | failed_files())
