@@ -43,4 +43,4 @@ class PageHandler(web.RequestHandler):
 
 def local_path(path: str) -> str:
     """A path of this site to go to; anything that would lead elsewhere becomes the first page."""
-    return path if re.fullmatch(r"/(?![/\\])[!-\[\]-~]*", path) else "/"
+    return path if re.fullmatch(r"/(?![/\\])[!-\[\]-~]{0,1000}", path) else "/"

@@ -403,3 +403,18 @@ async def test_the_token_in_a_field(begin: Callable[..., Any]) -> None:
         login.provider.tokens.add("token")
         serve(login, handlers=[("/ask", Modern)])
         assert (await login.get("/ask")).body == '{"page": "2"}'
+
+
+@pytest.mark.parametrize("carry", ["x" * 2300, "é" * 1150, "a" * 3000, '"' * 1500])
+async def test_what_fits_into_a_cookie(begin: Callable[..., Any], expect_log: Any, carry: str) -> None:
+    async with begin() as login:
+        serve(login, {"carry": carry})
+        if len(carry) < 2500 and '"' not in carry:
+            assert (await login.get("/begin", follow=False)).status == 302
+            ((_, _, name),) = login.browser.jar
+            assert len(name + "=" + next(iter(login.browser.jar.values()))) < 4000
+            assert f'"carried": "{carry[:1]}' in (await login.get("/begin")).body.replace("\\u00e9", "é")
+        else:
+            with expect_log("webfw.application", "Uncaught exception"):
+                assert (await login.get("/begin")).status == 500
+            assert "does not fit into a cookie" in str(login.errors[0])

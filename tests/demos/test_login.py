@@ -125,6 +125,7 @@ def test_a_login_never_leads_elsewhere(browser: Browser, elsewhere: str) -> None
         ("//h", "/"),
         ("/\\h", "/"),
         ("/é", "/"),
+        ("/" + "x" * 2000, "/"),
     ],
 )
 def test_local_paths(path: str, kept: str) -> None:

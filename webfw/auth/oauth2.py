@@ -30,6 +30,8 @@ __all__ = ["AuthorizationResponse", "OAuth2Mixin"]
 _COOKIE: Final = "_oauth2_"
 #: Seconds the user has for it.
 _PATIENCE: Final = 3600
+#: Bytes that may be kept: signed, they must fit into the 4096 that browsers grant a cookie (RFC 6265 section 6.1).
+_MAX_KEPT: Final = 2600
 #: How many characters of the state are part of the cookie's name, so that logins in two tabs do not meet.
 _NAMED: Final = 16
 
@@ -90,8 +92,8 @@ class OAuth2Mixin(ProviderMixin):
         :param code_challenge_method: ``"S256"`` or ``"plain"``: use PKCE, so that a code that was intercepted is of no
             use; it implies ``state``.
         :param carry: text that `authorization_response` will give back, such as the page to go to after the login.  The
-            user can read it, but neither change nor make it.
-        :raises ValueError: there is no such challenge method.
+            user can read it, but neither change nor make it.  About 2,000 characters fit.
+        :raises ValueError: there is no such challenge method, or the text to carry is too long.
         :raises Exception: the ``cookie_secret`` setting is needed and missing.
         """
         arguments: dict[str, Any] = {"response_type": response_type}
@@ -232,9 +234,12 @@ class OAuth2Mixin(ProviderMixin):
             arguments["code_challenge_method"] = challenge_method
         if carry is not None:
             kept["carry"] = carry
+        value = json.dumps(kept, ensure_ascii=False).encode()
+        if len(value) > _MAX_KEPT:
+            raise ValueError("the text to carry does not fit into a cookie")
         handler.set_signed_cookie(
             _cookie_name(state),
-            json.dumps(kept),
+            value,
             expires_days=None,
             path=path,
             max_age=_PATIENCE,
