@@ -270,3 +270,11 @@ def test_a_blocking_client_that_is_forgotten_is_closed() -> None:
     del client
     gc.collect()
     assert loop.is_closed()
+
+
+async def test_a_request_whose_loop_ends_is_cancelled() -> None:
+    client = Tiny(force_instance=True, mood="slow")
+    future = client.fetch("http://a.test/200")
+    client.callbacks[0](HTTPResponse(client.seen[0], 599, error=asyncio.CancelledError()))
+    assert future.cancelled()
+    assert client.given_up == 0

@@ -164,7 +164,7 @@ async def test_a_reset() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "error", "why"),
     [
-        ({"url": "nowhere"}, ValueError, "the scheme of 'nowhere'"),
+        ({"url": "nowhere"}, ValueError, "not '' as in 'nowhere'"),
         ({"url": "http://a.test:b/"}, ValueError, "malformed URL"),
         ({"url": "http://a.test/", "method": "POST"}, ValueError, "Body must not be None for method POST"),
         ({"url": "http://a.test/", "method": "X"}, KeyError, "unknown method X"),

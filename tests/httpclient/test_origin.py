@@ -36,9 +36,9 @@ def test_urls(url: str, place: Place) -> None:
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("", "the scheme of '' is ''"),
-        ("a.test", "the scheme of 'a.test' is ''"),
-        ("ftp://a.test/", "'ftp' and not http or https"),
+        ("", "not '' as in ''"),
+        ("a.test", "not '' as in 'a.test'"),
+        ("ftp://a.test/", "must be http or https or http.unix, not 'ftp' as in 'ftp://a.test/'"),
         ("http:///x", "no host in"),
         ("http://:80/", "no host in"),
         ("http://a.test:99999/", "malformed URL .* out of range"),
@@ -67,7 +67,7 @@ def test_no_password_in_a_message() -> None:
 def test_other_schemes() -> None:
     ports = {"ws": 80, "wss": 443}
     assert Place.of("wss://a.test/", ports) == Place(True, "a.test", 443, "a.test", "/")
-    with pytest.raises(ValueError, match="not ws or wss"):
+    with pytest.raises(ValueError, match="must be ws or wss, not 'http'"):
         Place.of("http://a.test/", ports)
 
 

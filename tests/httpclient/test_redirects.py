@@ -98,7 +98,7 @@ def test_credentials_in_the_address_stay_for_its_server() -> None:
 @pytest.mark.parametrize(
     ("message", "location", "why"),
     [
-        (sent(), "ftp://a.test/", "redirected to 'ftp://a.test/': the scheme .* 'ftp'"),
+        (sent(), "ftp://a.test/", "redirected to 'ftp://a.test/': the scheme must .* 'ftp'"),
         (sent(), "javascript:x", "redirected to 'javascript:x'"),
         (sent(), "http://[::1", "malformed URL|Invalid"),
         (sent(), "http+unix://%2Frun%2Fdocker.sock/", "to the Unix domain socket /run/docker.sock"),

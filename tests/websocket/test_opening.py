@@ -165,14 +165,14 @@ async def test_targets(rest: str, target: str) -> None:
     ],
 )
 def test_where_a_url_points(url: str, place: tuple[str, int, str, bool]) -> None:
-    got = opening._Place.of(url)
+    got = opening.Place.of(url, opening._PORTS)
     assert (got.host, got.port, got.authority, got.secure) == place
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("http://a.test/", "the scheme of a WebSocket is ws or wss, not 'http' as in 'http://a.test/'"),
+        ("http://a.test/", "the scheme must be ws or wss, not 'http' as in 'http://a.test/'"),
         ("ftp://a.test/", "not 'ftp'"),
         ("a.test/x", "not ''"),
         ("127.0.0.1:80/", "the scheme"),

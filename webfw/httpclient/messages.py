@@ -1,6 +1,5 @@
 """`HTTPRequest` and `HTTPResponse`: what is asked for and what came back; how it travels may not enter."""
 
-import copy
 import datetime
 import io
 import ssl
@@ -180,7 +179,8 @@ def with_defaults(request: HTTPRequest, defaults: Mapping[str, Any] = DEFAULTS) 
 
     :param defaults: values by the names of attributes.
     """
-    filled = copy.copy(request)
+    filled = request.__class__.__new__(request.__class__)  # copy.copy() takes five times as long
+    filled.__dict__.update(request.__dict__)
     for name, value in defaults.items():
         if getattr(filled, name) is None:
             setattr(filled, name, value)

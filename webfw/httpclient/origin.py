@@ -88,9 +88,9 @@ def _take_apart(url: str, ports: Mapping[str, int]) -> Place:
     default = ports.get(parts.scheme)
     if default is None:
         known = " or ".join(ports)
-        raise ValueError(f"the scheme of {_shown(url)} is {parts.scheme!r} and not {known}")
+        raise ValueError(f"the scheme must be {known}, not {parts.scheme!r} as in {_shown(url)}")
     if not host:
-        raise ValueError(f"there is no host in the URL {_shown(url)}")
+        raise ValueError(f"there is no host in {_shown(url)}")
     if port == 0:
         raise ValueError(f"port 0 in the URL {_shown(url)}")
     userinfo = None

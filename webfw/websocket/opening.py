@@ -1,19 +1,15 @@
 """The client's opening handshake: from an address to a wire that speaks WebSocket; messages may not enter."""
 
 import asyncio
-import base64
 import copy
 import datetime
 import io
 import socket
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import urljoin
 
-from webfw import version
 from webfw.httpclient import (
     DEFAULTS,
     HTTPClientError,
@@ -23,9 +19,11 @@ from webfw.httpclient import (
     HTTPTimeoutError,
     with_defaults,
 )
-from webfw.httputil import HTTPHeaders, encode_username_password
+from webfw.httpclient.origin import Place, tls_context
+from webfw.httpclient.outgoing import USER_AGENT, authorization
+from webfw.httpclient.redirects import REDIRECTS, for_another_server
+from webfw.httputil import HTTPHeaders
 from webfw.iostream import IOStream, StreamClosedError, Wire
-from webfw.netutil import ssl_options_to_context
 from webfw.sansio.errors import LocalProtocolError, RemoteProtocolError
 from webfw.sansio.http1 import (
     BodyDecoder,
@@ -53,9 +51,6 @@ MAX_INTERIM = 10
 
 _PORTS = {"ws": 80, "wss": 443}
 _LIMITS = HeadLimits()
-# Visible ASCII: what a URL has of other characters is encoded (RFC 3987 section 3.1).
-_SAFE = "".join(map(chr, range(0x21, 0x7F)))
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # What the handshake says itself.
 _OURS = frozenset(
     {"Upgrade", "Connection", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Protocol"}
@@ -81,44 +76,6 @@ class Opening:
     deflate: Deflate | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a URL points."""
-
-    secure: bool
-    host: str
-    port: int
-    #: The value of Host.
-    authority: str
-    target: str
-    #: User name and password.
-    userinfo: tuple[str, str] | None
-
-    @classmethod
-    def of(cls, url: str) -> "_Place":
-        """Take a URL apart (RFC 6455 section 3); its fragment, which means nothing here, is left out.
-
-        :raises ValueError: it is not one of a WebSocket.
-        """
-        parts = urlsplit(url)
-        default = _PORTS.get(parts.scheme)
-        if default is None:
-            raise ValueError(f"the scheme of a WebSocket is ws or wss, not {parts.scheme!r} as in {url!r}")
-        host = parts.hostname
-        if not host:
-            raise ValueError(f"there is no host in {url!r}")
-        if not host.isascii():
-            host = host.encode("idna").decode("ascii")
-        port = parts.port or default
-        name = f"[{host}]" if ":" in host else host
-        target = quote(parts.path or "/", _SAFE) + (f"?{quote(parts.query, _SAFE)}" if parts.query else "")
-        userinfo = None
-        if parts.username is not None:
-            userinfo = (unquote(parts.username), unquote(parts.password or ""))
-        authority = name if port == default else f"{name}:{port}"
-        return cls(parts.scheme == "wss", host, port, authority, target, userinfo)
-
-
 async def open_websocket(
     request: HTTPRequest,
     client: TCPClient,
@@ -142,7 +99,7 @@ async def open_websocket(
     if subprotocols is None:
         subprotocols = _subprotocols_of(request)
     request = with_defaults(request, {**DEFAULTS, "follow_redirects": False})
-    place = _Place.of(request.url)
+    place = Place.of(request.url, _PORTS)
     redirects = 0
     while True:
         try:
@@ -176,37 +133,32 @@ def _subprotocols_of(request: HTTPRequest) -> list[str]:
         raise ValueError(str(error)) from error
 
 
-def _redirect(
-    error: HTTPClientError, request: HTTPRequest, place: _Place
-) -> tuple[HTTPRequest, _Place] | None:
+def _redirect(error: HTTPClientError, request: HTTPRequest, place: Place) -> tuple[HTTPRequest, Place] | None:
     """Where a response sends us on to (RFC 9110 section 15.4); None where we do not go."""
     response = error.response
-    if response is None or response.code not in _REDIRECTS or "Location" not in response.headers:
+    if response is None or response.code not in REDIRECTS or "Location" not in response.headers:
         return None
     try:
         # urljoin() knows nothing of ws.
         scheme, colon, rest = urljoin("http" + request.url[2:], response.headers["Location"]).partition(":")
         url = {"http": "ws", "https": "wss"}.get(scheme.lower(), scheme) + colon + rest
-        following = _Place.of(url)
+        following = Place.of(url, _PORTS)
     except ValueError:
         return None
     if place.secure and not following.secure:
         return None
-    same = (following.secure, following.host, following.port) == (place.secure, place.host, place.port)
     sent = copy.copy(request)
     sent.url = url
-    if not same:
+    if not following.same_origin(place):
         # What was for one server is not for another.
-        sent.headers = request.headers.copy()
-        for name in ("Authorization", "Cookie", "Host"):
-            sent.headers.pop(name, None)
+        sent.headers = for_another_server(request.headers)
         sent.auth_username = sent.auth_password = None
     return sent, following
 
 
 async def _open(
     request: HTTPRequest,
-    place: _Place,
+    place: Place,
     client: TCPClient,
     subprotocols: Sequence[str],
     compression_options: Mapping[str, Any] | None,
@@ -245,28 +197,27 @@ async def _open(
     return Opening(wire, rest + early, headers, subprotocol, deflate)
 
 
-def _fields(request: HTTPRequest, place: _Place) -> list[tuple[str, str]]:
+def _fields(request: HTTPRequest, place: Place) -> list[tuple[str, str]]:
     """The fields of the request but for those of the handshake."""
     given = request.headers
     fields = [(name, value) for name, value in given.get_all() if name not in _OURS]
     if "Host" not in given:
         fields.insert(0, ("Host", place.authority))
     if "User-Agent" not in given:
-        fields.append(("User-Agent", request.user_agent or f"webfw/{version}"))
+        fields.append(("User-Agent", request.user_agent or USER_AGENT))
     userinfo = place.userinfo
     if userinfo is None and request.auth_username is not None:
         userinfo = (request.auth_username, request.auth_password or "")
     if userinfo is not None and "Authorization" not in given:
-        value = base64.b64encode(encode_username_password(*userinfo)).decode("ascii")
-        fields.append(("Authorization", f"Basic {value}"))
+        fields.append(("Authorization", authorization(*userinfo)))
     return fields
 
 
-async def _connect(request: HTTPRequest, place: _Place, client: TCPClient) -> IOStream:
+async def _connect(request: HTTPRequest, place: Place, client: TCPClient) -> IOStream:
     timeout = datetime.timedelta(seconds=request.connect_timeout) if request.connect_timeout else None
     options: dict[str, Any] = {"timeout": timeout, "source_ip": request.network_interface}
     if place.secure:
-        options["ssl_options"] = _tls(request)
+        options["ssl_options"] = tls_context(request)
     if not request.allow_ipv6:
         options["af"] = socket.AF_INET
     try:
@@ -279,26 +230,6 @@ async def _connect(request: HTTPRequest, place: _Place, client: TCPClient) -> IO
         for note in getattr(error, "__notes__", ()):
             error.real_error.add_note(note)
         raise error.real_error from None
-
-
-def _tls(request: HTTPRequest) -> ssl.SSLContext | Mapping[str, Any]:
-    """What TLS is to do, by the request."""
-    if request.ssl_options is not None:
-        return request.ssl_options
-    options: dict[str, Any] = {}
-    if not request.validate_cert:
-        options["cert_reqs"] = ssl.CERT_NONE
-    if request.ca_certs is not None:
-        options["ca_certs"] = request.ca_certs
-    if request.client_cert is not None:
-        options["certfile"] = request.client_cert
-        options["keyfile"] = request.client_key
-    return options or _usual_context()
-
-
-@cache  # the system's authorities are many, and take longer to read than the handshake
-def _usual_context() -> ssl.SSLContext:
-    return ssl_options_to_context({}, server_side=False)
 
 
 async def _ask(stream: IOStream, head: bytes) -> tuple[ResponseHead, bytes]:
