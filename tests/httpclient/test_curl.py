@@ -195,6 +195,21 @@ async def test_a_connection_that_the_server_has_closed_is_replaced() -> None:
         assert server.connections == 5
 
 
+async def test_descriptors_that_are_used_again_at_once() -> None:
+    """Each connection ends with its response, so that the next one has its number; every loop has to get that right."""
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        raise ConnectionResetError
+
+    async with serving(once, backlog=256) as server, client(max_clients=20) as it:
+        for _ in range(5):
+            responses = await asyncio.gather(*[it.fetch(server.url()) for _ in range(60)])
+            assert {response.body for response in responses} == {b"ok"}
+        assert server.connections == 300
+        assert not it._watched
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS"])
 async def test_methods_without_a_body(method: str) -> None:
     async with serving(b"HTTP/1.1 204 No Content\r\n\r\n") as server, client() as it:
