@@ -16,7 +16,7 @@ import trustme
 
 from webfw import tcpclient
 from webfw.ioloop import IOLoop
-from webfw.iostream import IOStream, SSLIOStream, StreamClosedError
+from webfw.iostream import IOStream, SSLIOStream, StreamClosedError, Wire
 from webfw.netutil import Resolver
 from webfw.tcpclient import TCPClient, take_turns
 
@@ -519,3 +519,91 @@ async def test_wrong_tls_options_are_refused_before_anything_is_done() -> None:
 )
 def test_the_name_a_certificate_is_for(host: str, name: str) -> None:
     assert tcpclient._name_of(host) == name
+
+
+# --- wires ---
+
+
+class Wires:
+    """Takes a wire, and counts the steps on the way to it."""
+
+    def __init__(self) -> None:
+        self.wires: list[Wire] = []
+        self.steps: list[str] = []
+        self.received = b""
+        self.lost = asyncio.Event()
+
+    def connected(self, wire: Wire) -> None:
+        self.wires.append(wire)
+        wire.consumer = self
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
+
+    def resume_writing(self) -> None:
+        pass
+
+
+async def test_a_wire() -> None:
+    took = Wires()
+    async with serving() as peers:
+        await TCPClient().connect_wire(took.connected, *peers.address[:2], progress=took.steps.append)
+        assert took.steps == ["connecting"]
+        assert len(took.wires) == 1
+        await peers.names.get()
+        took.wires[0].abort()
+        await took.lost.wait()
+
+
+async def test_a_wire_under_tls(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
+    took = Wires()
+    async with serving(ssl=server_context) as peers:
+        await TCPClient().connect_wire(
+            took.connected, "localhost", peers.address[1], context=client_context, progress=took.steps.append,
+            source_ip="127.0.0.1",
+        )  # fmt: skip
+        assert took.steps == ["connecting", "TLS handshake"]
+        assert took.wires[0].get_extra_info("ssl_object") is not None
+        took.wires[0].abort()
+        await took.lost.wait()
+
+
+async def test_a_wire_to_nobody(refused: Any) -> None:
+    took = Wires()
+    with pytest.raises(ConnectionRefusedError) as caught:
+        await TCPClient(table((V4, refused))).connect_wire(took.connected, "a.test", 80)
+    assert "connecting to a.test:80: " in caught.value.__notes__[0]
+    with pytest.raises(ValueError, match="port must be"):
+        await TCPClient().connect_wire(took.connected, "a.test", 65536)
+    assert took.wires == []
+
+
+async def test_unix_sockets(tmp_path: Any) -> None:
+    peers, took = Peers(), Wires()
+    path = str(tmp_path / "a.sock")
+    server = await asyncio.start_unix_server(peers.serve, path)
+    try:
+        await TCPClient().connect_wire(
+            took.connected, "localhost", unix_path=path, progress=took.steps.append
+        )
+        assert took.steps == ["connecting"]
+        took.wires[0].abort()
+        await took.lost.wait()
+        # And where a resolver knows one.
+        stream = await TCPClient(table((socket.AF_UNIX, path))).connect("backend", 80)
+        assert await stream.read_until(b"\n") == b"hello\n"
+        stream.close()
+    finally:
+        server.close()
+        await server.wait_closed()
+    missing = str(tmp_path / "b.sock")
+    with pytest.raises(StreamClosedError) as caught:
+        await TCPClient(table((socket.AF_UNIX, missing))).connect("backend", 80)
+    assert isinstance(caught.value.real_error, FileNotFoundError)
+    assert caught.value.__notes__[0].startswith(f"connecting to backend:80: {missing}: ")

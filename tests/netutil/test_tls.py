@@ -2,14 +2,17 @@
 
 import socket
 import ssl
+import sys
 import threading
+import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 
-from webfw.netutil import ssl_options_to_context, ssl_wrap_socket
+from webfw.netutil import client_context, ssl_options_to_context, ssl_wrap_socket, tls
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +118,63 @@ def test_the_handshake_can_wait() -> None:
     ):
         assert wrapped.version() is None
         assert not wrapped.server_side
+
+
+@pytest.fixture
+def nothing_shared() -> Iterator[None]:
+    tls._shared_context.cache_clear()
+    try:
+        yield
+    finally:
+        tls._shared_context.cache_clear()
+
+
+def _subjects(context: ssl.SSLContext) -> int:
+    return len(context.get_ca_certs())
+
+
+@pytest.mark.usefixtures("nothing_shared")
+def test_the_context_of_a_client_is_shared_where_it_can_be(files: dict[str, str]) -> None:
+    usual = client_context()
+    assert client_context() is usual
+    assert usual.verify_mode == ssl.CERT_REQUIRED
+    assert usual.check_hostname
+    blind = client_context(validate_cert=False)
+    assert client_context(False) is blind
+    assert blind.verify_mode == ssl.CERT_NONE
+    # What is in a file may have changed.
+    mine = client_context(ca_certs=files["ca"])
+    assert client_context(ca_certs=files["ca"]) is not mine
+    assert _subjects(mine) == 1
+    assert mine.check_hostname
+    own = client_context(False, client_cert=files["cert"], client_key=files["key"])
+    assert (own.verify_mode, own.check_hostname) == (ssl.CERT_NONE, False)
+    with pytest.raises(FileNotFoundError):
+        client_context(ca_certs="/nowhere")
+
+
+@pytest.mark.usefixtures("nothing_shared")
+def test_certifi_is_used_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch, files: dict[str, str], tmp_path: Path
+) -> None:
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(sys.modules, "certifi", None)
+    without = _subjects(ssl_options_to_context({}, server_side=False))
+    certifi = types.ModuleType("certifi")
+    certifi.where = lambda: files["ca"]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "certifi", certifi)
+    assert _subjects(client_context()) == without + 1
+    assert _subjects(ssl_options_to_context({}, server_side=False)) == without + 1
+    assert _subjects(ssl_options_to_context({"ca_certs": files["ca"]}, server_side=False)) == 1
+    # Not for whom a client of ours is to trust, nor where the environment says whom to trust.
+    server = {"cert_reqs": ssl.CERT_REQUIRED}
+    monkeypatch.setitem(sys.modules, "certifi", None)
+    plain = _subjects(ssl_options_to_context(server, server_side=True))
+    monkeypatch.setitem(sys.modules, "certifi", certifi)
+    assert _subjects(ssl_options_to_context(server, server_side=True)) == plain
+    empty = tmp_path / "none"
+    empty.mkdir()
+    monkeypatch.setenv("SSL_CERT_DIR", str(empty))
+    monkeypatch.setenv("SSL_CERT_FILE", str(empty / "none.pem"))
+    assert _subjects(ssl_options_to_context({}, server_side=False)) == 0
