@@ -1,5 +1,6 @@
 """WebSockets in memory, by `Client.websocket`."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -27,7 +28,9 @@ class Echo(WebSocketHandler):
     def open(self) -> None:
         self.application.settings["log"].append(f"open {self.request.protocol}")
 
-    def on_message(self, message: str | bytes) -> None:
+    async def on_message(self, message: str | bytes) -> None:  # type: ignore[override]
+        if message == "hang":
+            await self.application.settings["over"].wait()
         if message == "fail":
             raise ZeroDivisionError("in on_message")
         if message == "close":
@@ -41,7 +44,7 @@ class Echo(WebSocketHandler):
 
 @pytest.fixture
 def app() -> Application:
-    return Application([("/ws", Echo)], log_function=lambda handler: None, log=[])
+    return Application([("/ws", Echo)], log_function=lambda handler: None, log=[], over=asyncio.Event())
 
 
 @pytest.fixture
@@ -153,3 +156,18 @@ async def test_nothing_comes_in_time(app: Application) -> None:
             await ws.receive()
         await ws.send("still open")
         assert await ws.receive() == "still open"
+
+
+async def test_an_application_that_hangs(app: Application) -> None:
+    client = Client(app, timeout=0.05)
+    async with client.websocket("/ws") as ws:
+        await ws.send("hang")
+        with pytest.raises(TimeoutError, match="the WebSocket was not closed within 0.05 seconds"):
+            await ws.close()
+    async with client.websocket("/ws") as ws:  # leaving the block cuts it
+        await ws.send("hang")
+    app.settings["over"].set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert app.settings["log"].count("open http") == 2
+    assert len(app.settings["log"]) == 4

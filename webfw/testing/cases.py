@@ -46,9 +46,10 @@ class AsyncTestCase(unittest.TestCase):
 
     def __init__(self, methodName: str = "runTest") -> None:
         super().__init__(methodName)
-        self._stopped = False
-        self._stop_value: Any = None
-        self._waiting = False
+        # Names of this class alone: test cases are full of attributes.
+        self.__stopped = False
+        self.__stop_value: Any = None
+        self.__waiting = False
 
     def get_new_ioloop(self) -> IOLoop:
         """Return the loop for a test; override it for one with special properties."""
@@ -59,14 +60,16 @@ class AsyncTestCase(unittest.TestCase):
         super().setUp()
         self.io_loop = self.get_new_ioloop()
         self.io_loop.make_current()
-        self.addCleanup(self._close_loop)  # where a setUp() fails that calls this one, there is no tearDown()
+        self.addCleanup(
+            self.__close_loop
+        )  # where a setUp() fails that calls this one, there is no tearDown()
 
     def tearDown(self) -> None:
         """Close the loop; a test case that overrides this calls it last."""
-        self._close_loop()
+        self.__close_loop()
         super().tearDown()
 
-    def _close_loop(self) -> None:
+    def __close_loop(self) -> None:
         """End what is left on the loop, and close it; twice does no harm."""
         loop = self.io_loop.asyncio_loop
         try:
@@ -103,11 +106,11 @@ class AsyncTestCase(unittest.TestCase):
         :param kwargs: or a dictionary of what it returns.
         """
         assert _arg is None or not kwargs, "stop() takes one value, or keywords"
-        self._stop_value = kwargs or _arg
-        if self._waiting:
+        self.__stop_value = kwargs or _arg
+        if self.__waiting:
             self.io_loop.stop()
-            self._waiting = False
-        self._stopped = True
+            self.__waiting = False
+        self.__stopped = True
 
     def wait(self, condition: Callable[..., bool] | None = None, timeout: float | None = None) -> Any:
         """Run the loop until `stop` is called; return what that was given.
@@ -127,17 +130,17 @@ class AsyncTestCase(unittest.TestCase):
 
         timer = self.io_loop.call_later(timeout, expire) if timeout else None
         try:
-            while not self._stopped or (condition is not None and not condition()):
-                self._waiting = True
+            while not self.__stopped or (condition is not None and not condition()):
+                self.__waiting = True
                 self.io_loop.start()
                 if late:
                     raise self.failureException(f"Async operation timed out after {timeout} seconds")
         finally:
-            self._waiting = False
+            self.__waiting = False
             if timer is not None:
                 self.io_loop.remove_timeout(timer)
-        self._stopped = False
-        value, self._stop_value = self._stop_value, None
+        self.__stopped = False
+        value, self.__stop_value = self.__stop_value, None
         return value
 
 

@@ -382,7 +382,9 @@ class Client:
             raise
         finally:
             if session is not None:
-                await session.close()
+                # An application that does not answer a Close within the time is cut.
+                with suppress(TimeoutError):
+                    await session.close()
             connection.wire.close()
             await connection.noticed()
         self._raise_errors(connection, request)

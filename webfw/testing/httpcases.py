@@ -34,12 +34,12 @@ class AsyncHTTPTestCase(AsyncTestCase):
     http_client: AsyncHTTPClient
     http_server: HTTPServer
     _app: Any
-    _port: int
+    __port: int  # as in `AsyncTestCase`, a name of this class alone
 
     def setUp(self) -> None:
         """Make the application and serve it."""
         super().setUp()
-        sock, self._port = bind_unused_port()
+        sock, self.__port = bind_unused_port()
         try:
             self.http_client = self.get_http_client()
             self._app = self.get_app()
@@ -67,7 +67,7 @@ class AsyncHTTPTestCase(AsyncTestCase):
 
     def get_http_port(self) -> int:
         """Return the port of the server, a new one for each test; known in `get_app` already."""
-        return self._port
+        return self.__port
 
     def get_protocol(self) -> str:
         """Return the scheme of `get_url`."""
