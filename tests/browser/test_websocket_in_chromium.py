@@ -56,7 +56,7 @@ class Echo(WebSocketHandler):
         elif message == "fail":
             raise RuntimeError("on purpose")
         elif message == "bad frame":
-            self.request.connection.stream.write(b"\xff\xff")  # type: ignore[attr-defined]
+            self.ws_connection.stream.write(b"\xff\xff")
         else:
             self.write_message(message, binary=isinstance(message, bytes))
 

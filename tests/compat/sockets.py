@@ -737,7 +737,7 @@ def client(function):
         if message == "close":
             self.close(1001, "asked")
         elif message == "cut":
-            self.request.connection.stream.close()
+            self.ws_connection.stream.close()
         elif message == "three":
             for n in range(3):
                 self.write_message(str(n))

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 import sys
 from typing import Any
 
@@ -221,6 +222,22 @@ async def tcp_pair(consumer: Consumer) -> tuple[Wire, socket.socket]:
         await asyncio.sleep(0)
     server.close()
     return made[0], far
+
+
+async def test_the_error_that_has_ended_it_is_kept() -> None:
+    consumer = Consumer()
+    wire, far = await tcp_pair(consumer)
+    assert wire.error is None
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    far.close()  # with a reset
+    await consumer.until(lambda: consumer.lost)
+    assert isinstance(wire.error, ConnectionResetError)
+    assert consumer.lost == [wire.error]
+
+    wire, consumer, far = await connect()
+    far.close()
+    await consumer.until(lambda: consumer.lost)
+    assert wire.error is None
 
 
 async def test_what_the_peer_has_taken() -> None:

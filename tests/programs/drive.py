@@ -30,6 +30,8 @@ PYTHON = ENVIRONMENT / "bin" / "python"
 
 #: ``PROGRAMS_ON=tornado``: without webfw, to see whether a test asks for more than the program does there.
 ON_TORNADO = os.environ.get("PROGRAMS_ON") == "tornado"
+#: What ``tornado.web.__name__`` is in a program.
+BY = "tornado.web" if ON_TORNADO else "webfw.web"
 
 #: The status of a process that has met the real Tornado.
 POISONED = 86

@@ -16,7 +16,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.programs.drive import PYTHON, Answer, Client, Program, eventually, on_webfw
+from tests.programs.drive import BY, PYTHON, Answer, Client, Program, eventually, on_webfw
 from tests.programs.kernels import Channels, open_channels
 
 pytestmark = pytest.mark.slow
@@ -291,7 +291,7 @@ def test_the_kernel_is_on_webfw_too(jupyter: Jupyter, kernel: str) -> None:
         outcome = channels.run(
             "import tornado.web, tornado; print(tornado.web.__name__, tornado.version_info[0])"
         )
-        assert outcome.output == "webfw.web 6\n"
+        assert outcome.output == f"{BY} 6\n"
         # What an asynchronous cell awaits runs on the loop that also brings its messages.
         outcome = channels.run(
             "import asyncio, tornado.ioloop, tornado.gen\n"

@@ -138,6 +138,30 @@ async def test_over_tls(server_context: ssl.SSLContext, client_context: ssl.SSLC
         assert await peer.done.get() == (1000, "")
 
 
+async def test_what_programs_for_tornado_ask_of_a_connection() -> None:
+    """As dask's distributed does, which opens its channels by WebSockets."""
+    async with serving() as peer:
+        connecting = websocket_connect(peer.url() + "path?query")
+        async with connecting as connection:
+            assert connection.parsed.netloc == peer.address
+            assert connection.parsed.path == "/path"
+            stream = connection.stream
+            assert not stream.closed()
+            assert stream.socket.getpeername()[1] == int(peer.address.rpartition(":")[2])
+        while not stream.closed():  # it is the server that closes it
+            await asyncio.sleep(0)
+        assert stream.error is None
+        assert connection.stream is stream
+
+        given_up = websocket_connect(peer.url())
+        unopened = WebSocketClientConnection(HTTPRequest(peer.url()))
+        assert unopened.stream is None
+        for future in (given_up, unopened.connect_future):
+            future.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await future
+
+
 async def test_a_certificate_nobody_knows(server_context: ssl.SSLContext, expect_log: Any) -> None:
     async with serving(ssl=server_context) as peer:
         with expect_log("webfw.general", "SSL Error"), pytest.raises(ssl.SSLCertVerificationError):

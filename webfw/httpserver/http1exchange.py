@@ -335,8 +335,12 @@ class Http1Exchange(Exchange):
 
     @property
     def stream(self) -> Any:
-        """The wire below, for what programs ask of Tornado's ``request.connection.stream``."""
-        return self._conn.wire
+        """The wire below, for what programs ask of Tornado's ``request.connection.stream``; None after an upgrade.
+
+        None as there, because programs go by it: dask's distributed takes a WebSocket for closed as long as it has one.
+        """
+        wire = self._conn.wire
+        return wire if wire.consumer is self._conn or wire.closing else None
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._conn.wire.get_extra_info(name, default)

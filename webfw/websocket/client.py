@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mappi
 from contextvars import copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import SplitResult, urlsplit
 
 from webfw.escape import json_encode
 from webfw.httpclient import HTTPRequest
@@ -220,6 +221,18 @@ class WebSocketClientConnection:
     def selected_subprotocol(self) -> str | None:
         """The subprotocol the server has chosen, if any."""
         return self._subprotocol
+
+    # What programs ask of Tornado's object of this place.
+
+    @property
+    def stream(self) -> Any:
+        """The wire below, with ``closed()``, ``error``, ``socket`` and ``set_nodelay``; None before it is open."""
+        return None if self.protocol is None else self.protocol.wire
+
+    @property
+    def parsed(self) -> SplitResult:
+        """The parts of the address that was asked for."""
+        return urlsplit(self.request.url)
 
     # Reading.
 
