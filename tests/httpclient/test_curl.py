@@ -1,6 +1,7 @@
 """Tests of webfw.httpclient.curl."""
 
 import asyncio
+import contextvars
 import gc
 import logging
 import os
@@ -385,6 +386,22 @@ async def test_the_environment_is_not_asked_for_a_proxy(monkeypatch: pytest.Monk
     monkeypatch.setenv("all_proxy", "http://127.0.0.1:1/")
     async with serving(OK) as server, client() as it:
         assert (await it.fetch(server.url())).body == b"ok"
+
+
+async def test_callbacks_run_in_the_context_of_their_request() -> None:
+    who = contextvars.ContextVar("who", default="nobody")
+    seen: list[str] = []
+
+    def see(_: Any) -> None:
+        seen.append(who.get())
+
+    async def ask(name: str) -> None:
+        who.set(name)
+        await it.fetch(server.url(), prepare_curl_callback=see, header_callback=see, streaming_callback=see)
+
+    async with serving(OK) as server, client(max_clients=1) as it:
+        await asyncio.gather(ask("a"), ask("b"))
+        assert seen == ["a"] * 5 + ["b"] * 5
 
 
 # --- authentication and proxies ---

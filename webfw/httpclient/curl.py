@@ -354,7 +354,7 @@ def _set_up(curl: Any, transfer: Transfer) -> None:
         curl.setopt(pycurl.VERBOSE, 1)
         curl.setopt(pycurl.DEBUGFUNCTION, _log)
     if request.prepare_curl_callback is not None:
-        request.prepare_curl_callback(curl)
+        transfer.context.run(request.prepare_curl_callback, curl)
 
 
 def _set_address(curl: Any, request: HTTPRequest) -> None:

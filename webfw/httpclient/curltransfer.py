@@ -1,5 +1,6 @@
 """One request of the curl engine, and what becomes of it: what libcurl hands over; pycurl itself may not enter."""
 
+import contextvars
 import inspect
 import io
 import time
@@ -106,6 +107,7 @@ class Transfer:
     __slots__ = (
         "body",
         "callback",
+        "context",
         "curl",
         "failure",
         "headers",
@@ -125,6 +127,8 @@ class Transfer:
         self.request = request
         self.callback = callback
         self.limit = limit
+        # What calls back is libcurl, in the context of whichever request was the last to start something.
+        self.context = contextvars.copy_context()
         self.made = time.monotonic()
         self.started = 0.0
         self.waited = 0.0
@@ -211,11 +215,11 @@ class Transfer:
         lines, self.lines = self.lines, []
         if self.request.header_callback is not None:
             for line in lines:
-                self.request.header_callback(line)
+                self.context.run(self.request.header_callback, line)
 
     def _stream(self, data: bytes) -> None:
         assert self.request.streaming_callback is not None
-        result = self.request.streaming_callback(data)
+        result = self.context.run(self.request.streaming_callback, data)
         if result is not None and inspect.isawaitable(result):
             if inspect.iscoroutine(result):
                 result.close()
