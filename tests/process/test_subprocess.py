@@ -245,9 +245,13 @@ async def test_a_dropped_object_leaves_no_zombie_and_no_descriptor() -> None:
 
 
 async def test_a_stream_outlives_the_object() -> None:
-    stream = Subprocess(["sh", "-c", "echo still here"], stdout=STREAM).stdout
+    child = Subprocess(["sh", "-c", "echo still here"], stdout=STREAM)
+    stream, proc = child.stdout, child.proc
+    del child
     gc.collect()
     assert await stream.read_until_close() == b"still here\n"
+    while proc.returncode is None:
+        await asyncio.sleep(0.001)
 
 
 async def test_the_parents_ends_are_not_inherited_by_the_next_child() -> None:
@@ -325,6 +329,18 @@ def test_a_loop_that_is_closed_before_the_end() -> None:
     IOLoop(make_current=False).close()  # forgets the closed one
     gc.collect()
     assert procs[0].wait(10) == 0
+
+
+def test_a_loop_that_is_closed_before_it_has_looked() -> None:
+    """The child has ended, so there is nothing to warn of when it is forgotten."""
+
+    async def start() -> None:
+        os.waitid(os.P_PID, Subprocess(["true"]).pid, os.WEXITED | os.WNOWAIT)
+
+    asyncio.run(start())
+    asyncio.set_event_loop(None)
+    IOLoop(make_current=False).close()  # forgets the closed one
+    gc.collect()  # a ResourceWarning would fail the test
 
 
 async def test_initialize_and_uninitialize_do_nothing() -> None:

@@ -39,9 +39,10 @@ class Exit:
             threading.Thread(target=self._wait, name=f"child-{proc.pid}", daemon=True).start()
 
     def __del__(self) -> None:
-        # The loop was closed before the child ended.
+        # The loop was closed before it could look.
         if self._fd >= 0:
             os.close(self._fd)
+            self._proc.poll()
 
     def set_callback(self, callback: Callable[[int], Any]) -> None:
         """Call ``callback(status)`` on the loop, in a copy of this context, when the child has ended or if it has."""
