@@ -51,3 +51,18 @@ async def test_the_request_no_longer_knows_its_stream() -> None:
     assert before is own
     assert after is None
     await server.drain(1)
+
+
+async def test_cutting_the_connection() -> None:
+    class Handler(WebSocketHandler):
+        def on_message(self, message: str | bytes) -> None:
+            self.ws_connection._abort()
+
+    server = HTTPServer(Application([("/", Handler)]))
+    (sock,) = bind_sockets(0, "127.0.0.1")
+    server.add_socket(sock)
+    async with websocket_connect(f"ws://127.0.0.1:{sock.getsockname()[1]}/") as connection:
+        connection.write_message("cut")
+        assert await connection.read_message() is None
+        assert connection.close_code != 1000
+    await server.drain(1)

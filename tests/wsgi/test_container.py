@@ -13,6 +13,8 @@ import trustme
 from tests.web.conftest import Site
 from tests.wsgi.conftest import Serve, request, until
 from webfw.concurrent import dummy_executor
+from webfw.httpserver import HTTPServer
+from webfw.httputil import HTTPServerRequest, RequestStartLine
 from webfw.routing import PathMatches, Rule, RuleRouter
 from webfw.web import Application, FallbackHandler, RequestHandler
 from webfw.wsgi import WSGIContainer
@@ -460,3 +462,31 @@ async def test_many_containers_on_one_server(serve: Serve) -> None:
     async with serve(echo, around=lambda container: Application(rules)) as served:
         for i in range(3):
             assert (await served.ask(f"/{i}/x")).body == b"/%d|/x|none|" % i
+
+
+async def test_the_line_of_the_access_log_can_be_replaced(serve: Serve) -> None:
+    class Quiet(WSGIContainer):
+        def _log(self, status_code: int, request: Any) -> None:
+            lines.append((status_code, request.path))
+
+    lines: list[Any] = []
+    server = HTTPServer(Quiet(echo, threads=0))
+    server.listen(0, "127.0.0.1")
+    reader, writer = await asyncio.open_connection(*next(iter(server._sockets.values())).getsockname())
+    writer.write(b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert (await reader.read()).endswith(b"|/a|none|")
+    writer.close()
+    server.stop()
+    await server.close_all_connections()
+    assert lines == [(200, "/a")]
+
+
+def test_a_program_that_answers_itself_calls_it_without_our_constructor(caplog: Any) -> None:
+    class Own(WSGIContainer):
+        def __init__(self) -> None:
+            pass
+
+    asked = HTTPServerRequest(start_line=RequestStartLine("GET", "/a", "HTTP/1.0"))
+    with caplog.at_level(logging.INFO, "webfw.access"):
+        Own()._log(200, asked)
+    assert caplog.records[0].getMessage().startswith("200 GET /a (")

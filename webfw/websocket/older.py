@@ -24,6 +24,7 @@ class OlderNames:
 
         def write(self, data: str | bytes, binary: bool = False) -> Future[None]: ...
         def ping(self, data: bytes = b"") -> None: ...
+        def abort(self) -> None: ...
 
     def is_closing(self) -> bool:
         """Whether the connection is closed or being closed."""
@@ -55,3 +56,7 @@ class OlderNames:
     def write_ping(self, data: bytes) -> None:
         """Send a ping."""
         self.ping(data)
+
+    def _abort(self) -> None:
+        """Cut the connection, as sockjs-tornado asks for it."""
+        self.abort()

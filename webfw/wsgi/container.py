@@ -286,10 +286,17 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         if log_function is not None:
             log_function(_Entry(run))
             return
-        status = run.status or CLIENT_GONE
-        level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
+        self._log(run.status or CLIENT_GONE, run.request)
+
+    def _log(self, status_code: int, request: HTTPServerRequest) -> None:
+        """Write the line of the access log.
+
+        Programs override it, and call it from subclasses that answer by themselves without our constructor.
+        """
+        level = logging.INFO if status_code < 400 else logging.WARNING if status_code < 500 else logging.ERROR
         if access_log.isEnabledFor(level):
-            access_log.log(level, "%d %s %.2fms", status, run.summary(), 1000.0 * run.request.request_time())
+            summary = f"{request.method} {request.uri} ({request.remote_ip})"
+            access_log.log(level, "%d %s %.2fms", status_code, summary, 1000.0 * request.request_time())
 
     def close(self) -> None:
         """Have the threads end when they are done with what waits; a request that comes later starts them again."""
