@@ -2,6 +2,7 @@
 
 from webfw.httpserver.exchange import DONE, Begin, BodySink, Done, Exchange
 from webfw.httpserver.limits import Limits
+from webfw.httpserver.observer import Observer, Record, Session
 from webfw.httpserver.peer import RequestContext
 from webfw.httpserver.server import HTTPServer
 from webfw.httputil import HTTPServerRequest as HTTPRequest
@@ -15,5 +16,8 @@ __all__ = [
     "HTTPRequest",
     "HTTPServer",
     "Limits",
+    "Observer",
+    "Record",
     "RequestContext",
+    "Session",
 ]
