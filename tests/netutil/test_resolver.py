@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from webfw import netutil
 from webfw.netutil import (
     BlockingResolver,
     DefaultExecutorResolver,
@@ -144,3 +145,13 @@ async def test_repeated_answers_are_given_once(monkeypatch: pytest.MonkeyPatch) 
     entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: [entry, entry])
     assert await BlockingResolver().resolve("x", 80) == [(socket.AF_INET, ("127.0.0.1", 80))]
+
+
+def test_names_of_tornados_mean_ours() -> None:
+    for name in ("netutil.ThreadedResolver", "netutil.BlockingResolver", "netutil.DefaultLoopResolver"):
+        Resolver.configure(f"tornado.{name}")
+        assert type(Resolver()) is getattr(netutil, name.partition(".")[2])
+    with pytest.raises(ImportError):
+        Resolver.configure("tornado.netutil.NoSuchResolver")
+    Resolver.configure(ThreadedResolver, num_threads=2)
+    assert isinstance(Resolver(), ThreadedResolver)

@@ -50,6 +50,17 @@ class Resolver(Configurable):
     def configurable_default(cls) -> type["Resolver"]:
         return DefaultLoopResolver
 
+    @classmethod
+    def configure(cls, impl: str | type[Configurable] | None, **kwargs: Any) -> None:
+        """Choose the kind of resolver that ``Resolver()`` makes; see `webfw.util.Configurable.configure`.
+
+        :param impl: a class, its dotted name, or None for the default.  A name that begins with ``tornado.`` means the
+            class of that name here.
+        """
+        if isinstance(impl, str) and impl.startswith("tornado."):
+            impl = "webfw." + impl.removeprefix("tornado.")
+        super().configure(impl, **kwargs)
+
     def resolve(
         self, host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> Awaitable[Addresses]:

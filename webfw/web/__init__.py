@@ -1,5 +1,15 @@
 """Request handlers and the application that routes to them: what a site is written with."""
 
+# What programs take from here without its being listed: `web.httputil` and the like.
+from webfw import escape as escape
+from webfw import gen as gen
+from webfw import httputil as httputil
+from webfw import iostream as iostream
+from webfw import locale as locale
+from webfw import template as template
+from webfw.log import access_log as access_log
+from webfw.log import app_log as app_log
+from webfw.log import gen_log as gen_log
 from webfw.routing import URLSpec
 from webfw.web.application import Application
 from webfw.web.decorators import (
