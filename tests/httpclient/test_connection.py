@@ -1,5 +1,6 @@
 """Tests of webfw.httpclient.connection: bytes on a fake wire."""
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -214,6 +215,24 @@ def test_the_peer_says_close_and_then_more() -> None:
     bench.wire.feed(b"x")
     bench.wire.lose()
     assert len(bench.lost) == 1
+
+
+def test_what_the_system_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        for _ in range(2):
+            bench = Bench()
+            assert bench.connection.hung_up()  # there is no socket
+            bench.wire._extra["socket"] = near
+            assert not bench.connection.hung_up()
+            far.send(b"x")
+            assert bench.connection.hung_up()
+            near.recv(1)
+            monkeypatch.delattr("select.poll", raising=False)
+        far.close()
+        assert bench.connection.hung_up()
+        near.close()
+        assert bench.connection.hung_up()
 
 
 # --- responses that are not fine ---

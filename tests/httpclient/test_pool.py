@@ -21,7 +21,12 @@ class Line:
     def __init__(self, key: Hashable = "a") -> None:
         self.key = key
         self.idle_since = 0.0
+        self.requests = 1
         self.aborted = False
+        self.news = False
+
+    def hung_up(self) -> bool:
+        return self.news
 
     def abort(self) -> None:
         self.aborted = True
@@ -182,14 +187,14 @@ async def test_the_last_one_is_taken_first() -> None:
     for now, line in enumerate((a1, b, a2)):
         pool.keep(line, float(now))
     assert pool.idle == 3
-    assert pool.take("a") is a2
-    assert pool.take("a") is a1
-    assert pool.take("a") is None
-    assert pool.take("c") is None
+    assert pool.take("a", 3.0) is a2
+    assert pool.take("a", 3.0) is a1
+    assert pool.take("a", 3.0) is None
+    assert pool.take("c", 3.0) is None
     pool.forget(b)
     pool.forget(b)
     pool.forget(Line("x"))
-    assert (pool.take("b"), pool.idle) == (None, 0)
+    assert (pool.take("b", 3.0), pool.idle) == (None, 0)
 
 
 async def test_not_too_many_are_kept() -> None:
@@ -217,9 +222,39 @@ async def test_kept_for_so_long() -> None:
     c = Line("a")
     pool.keep(c, 200.0)
     assert sweeper.watched == {pool}
-    assert pool.take("a") is c
+    assert pool.take("a", 201.0) is c
     pool.deadline_passed(210.0)
     assert (c.aborted, pool.deadline) == (False, inf)
+
+
+async def test_a_loop_that_stood_still() -> None:
+    pool = pool_of(5)
+    old, new = Line(), Line()
+    pool.keep(old, 100.0)
+    pool.keep(new, 108.0)
+    assert pool.take("a", 111.0) is new
+    assert old.aborted
+    pool.keep(new, 112.0)
+    assert pool.take("a", 122.0) is None
+    assert new.aborted
+
+
+async def test_one_that_is_surely_kept() -> None:
+    pool = pool_of(5)
+    fresh, settled, used, gone = Line(), Line(), Line(), Line()
+    used.requests = 2
+    gone.requests = 2
+    gone.news = True
+    pool.keep(settled, 100.0)
+    pool.keep(used, 100.2)
+    pool.keep(gone, 100.2)
+    pool.keep(fresh, 100.2)
+    assert pool.take("a", 100.2, sure=True) is used
+    assert gone.aborted
+    assert pool.take("a", 100.2, sure=True) is settled
+    assert pool.take("a", 100.2, sure=True) is None
+    assert pool.idle == 1
+    assert pool.take("a", 100.4, sure=True) is fresh
 
 
 async def test_none_is_kept() -> None:

@@ -335,3 +335,27 @@ def test_blocking() -> None:
         loop.run_sync(shut_down)
     finally:
         loop.close()
+
+
+async def test_blocking_between_requests_sees_nothing() -> None:
+    """The farewell of the server is then in the system's hands, and the next request must not go by that way."""
+    ended = asyncio.Event()
+
+    async def talk(call: Call) -> None:
+        for _ in range(2):
+            await call.request()
+            call.answer()
+        await call.writer.drain()
+        call.writer.close()
+        await call.writer.wait_closed()
+        asyncio.get_running_loop().call_soon(ended.set)
+
+    async with serving(talk) as server:
+        with await asyncio.to_thread(HTTPClient) as client:
+            for _ in range(2):
+                await asyncio.to_thread(client.fetch, server.url)
+            await ended.wait()
+            response = await asyncio.to_thread(client.fetch, server.url, method="POST", body="x")
+            assert response.body == b"ok"
+            assert len(server.calls) == 2
+            await asyncio.to_thread(client.close)

@@ -4,6 +4,7 @@ RFC 9112.  A `Connection` is the consumer of one wire.  It knows whether it can 
 the framing of what is on the wire could be in doubt.
 """
 
+import select
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
@@ -172,6 +173,20 @@ class Connection:
                 self._cut(receiver)
             else:
                 self.wire.resume_reading()
+
+    def hung_up(self) -> bool:
+        """Whether something has come that the loop has not read yet; between exchanges that is no good news."""
+        sock = self.wire.socket
+        if self.wire.closing or sock is None:
+            return True
+        try:
+            if hasattr(select, "poll"):  # where select() cannot take every descriptor
+                poll = select.poll()
+                poll.register(sock.fileno(), select.POLLIN)
+                return bool(poll.poll(0))
+            return bool(select.select([sock.fileno()], [], [], 0)[0])
+        except (OSError, ValueError):  # closed by now
+            return True
 
     def abort(self) -> None:
         """Close the connection at once; nobody is told."""

@@ -141,7 +141,8 @@ class Fetching:
             self.times["queue"] = now - self._entered
             if self._request.request_timeout:
                 self._due = now + self._request.request_timeout
-        connection = self._client.pool.take(self.key)
+        again = self._message.method in IDEMPOTENT and self._message.producer is None
+        connection = self._client.pool.take(self.key, now, sure=not again)
         if connection is not None:
             self._begin(connection)
         else:

@@ -15,12 +15,21 @@ from webfw.ioloop.deadlines import Sweeper
 __all__ = ["Guest", "Kept", "Pool"]
 
 
+#: Seconds after which a server that says nothing of closing a connection, and does it, has done it.
+SETTLED = 0.1
+
+
 class Kept(Protocol):
     """A connection as the pool sees it."""
 
     key: Hashable
     #: When it was given back, in the loop's time.
     idle_since: float
+    #: How often it was used.
+    requests: int
+
+    def hung_up(self) -> bool:
+        """Whether the system knows of something that has come from the peer, such as its farewell."""
 
     def abort(self) -> None:
         """Close it at once."""
@@ -167,13 +176,31 @@ class Pool(Generic[_K]):
 
     # Connections.
 
-    def take(self, key: Hashable) -> _K | None:
-        """The connection at a key that was used last; None when there is none."""
+    def take(self, key: Hashable, now: float, sure: bool = False) -> _K | None:
+        """The connection at a key that was used last; None when there is none.
+
+        :param now: the loop's time.
+        :param sure: take only one that the server surely means to keep: it has served more than one request, or stood
+            for a while; and the farewell for which the loop has had no time yet has not come.
+        """
         kept = self._idle.get(key)
         if not kept:
             return None
-        self._idle_count -= 1
-        return kept.pop()
+        if kept[0].idle_since + self._idle_timeout <= now:
+            self.deadline_passed(now)  # by a loop that stood still, as that of the blocking client does
+            return self.take(key, now, sure)
+        if not sure:
+            self._idle_count -= 1
+            return kept.pop()
+        for index in range(len(kept) - 1, -1, -1):
+            connection = kept[index]
+            if connection.hung_up():
+                self.forget(connection)
+                connection.abort()
+            elif connection.requests > 1 or connection.idle_since + SETTLED <= now:
+                self.forget(connection)
+                return connection
+        return None
 
     def keep(self, connection: _K, now: float) -> None:
         """Keep a connection that can be used again; call it before `leave`, so that who is next can have it.

@@ -8,6 +8,7 @@ from typing import Any
 
 from webfw.escape import utf8
 from webfw.httpclient.connection import Connection
+from webfw.httputil import HTTPOutputError
 from webfw.iostream import StreamClosedError
 from webfw.sansio.http1 import encode_chunk, encode_last_chunk
 
@@ -45,7 +46,7 @@ class Sender:
         """Write a bit of the body; the future is done when there is room for more.
 
         :raises StreamClosedError: by the future: the connection is closed.
-        :raises ValueError: by the future: that is more than the request's Content-Length says.
+        :raises HTTPOutputError: by the future: that is more than the request's Content-Length says.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         data: bytes = utf8(chunk)
@@ -53,7 +54,7 @@ class Sender:
         if connection is None or connection.wire.closing:
             future.set_exception(StreamClosedError())
         elif self._left is not None and len(data) > self._left:
-            future.set_exception(ValueError("body_producer has written more than its Content-Length"))
+            future.set_exception(HTTPOutputError("body_producer has written more than its Content-Length"))
         else:
             if self._left is None:
                 data = encode_chunk(data)
@@ -68,7 +69,7 @@ class Sender:
             return future
         # The error is also what ends the request, where the program does not look at it.
         error = future.exception()
-        if isinstance(error, ValueError):
+        if isinstance(error, HTTPOutputError):
             self._end(error)
         return future
 
@@ -96,7 +97,9 @@ class Sender:
             if inspect.isawaitable(result):
                 await result
             if self._left:
-                raise ValueError(f"body_producer has written {self._left} bytes less than its Content-Length")
+                raise HTTPOutputError(
+                    f"body_producer has written {self._left} bytes less than its Content-Length"
+                )
         except BaseException as error:
             self._end(error)
             if not isinstance(error, Exception):
