@@ -1,10 +1,13 @@
 """What the other tests here rely on: the programs are there, and none of them can get at Tornado itself."""
 
+import os
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.programs.drive import ON_TORNADO, POISONED, Program
+from tests.programs.drive import ON_TORNADO, POISONED, ROOT, Program, environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(ON_TORNADO, reason="PROGRAMS_ON=tornado")]
 
@@ -36,3 +39,15 @@ def test_also_for_what_a_program_starts_by_itself(run_on_webfw: Callable[..., Pr
     )
     assert program.end() == 0
     assert program.lines[-1] == str(POISONED)
+
+
+def test_every_python_of_an_environment(run: Callable[..., Program], tmp_path: Path) -> None:
+    """By the file of the manual."""
+    page = (ROOT / "docs" / "howto" / "tornado-programs.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"`PYTHONPATH` names.*?```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "sitecustomize.py").write_text(code)
+    child = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {WHERE!r}]))"
+    path = os.pathsep.join([str(tmp_path), environment(tmp_path)["PYTHONPATH"]])
+    program = run("-c", f"{WHERE}; {child}", env={"PYTHONPATH": path})
+    assert program.end() == 0
+    assert program.lines == ["it is webfw.web"] * 2
