@@ -187,9 +187,7 @@ def test_files_that_are_given_away(tmp_path: Path) -> None:
 def test_a_way_back_to_root_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[object] = []
     for name in ("initgroups", "setgroups", "setgid", "setuid"):
-        monkeypatch.setattr(
-            identity.os, name, lambda *arguments, name=name: called.append((name, *arguments))
-        )
+        monkeypatch.setattr(os, name, lambda *arguments, name=name: called.append((name, *arguments)))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(RuntimeError, match="could become root again"):
         Identity(54321, 54322, "somebody").assume()
