@@ -149,6 +149,19 @@ async def test_a_deadline_set_while_the_body_is_read(peer: Any, told: Any) -> No
     assert not await conn.read_response(Impatient())
 
 
+async def test_a_deadline_taken_off(peer: Any, told: Any) -> None:
+    class Patient(told):  # type: ignore[misc]
+        def data_received(self, chunk: bytes) -> None:
+            conn.set_body_timeout(0)
+            asyncio.get_running_loop().call_later(0.06, far.send, b"i")
+
+    far = peer()
+    far.send(OK[:-1])
+    conn = client(far, body_timeout=0.03)
+    assert await conn.read_response(Patient())
+    far.stream.close()
+
+
 async def test_a_limit_set_with_the_head(peer: Any, told: Any) -> None:
     class Bounded(told):  # type: ignore[misc]
         def headers_received(self, start_line: Any, headers: Any) -> None:

@@ -1,6 +1,10 @@
 import asyncio
+import itertools
+import random
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from webfw.http1connection import HTTP1ConnectionParameters, HTTP1ServerConnection
 from webfw.httputil import HTTPHeaders, HTTPServerConnectionDelegate, ResponseStartLine
@@ -136,3 +140,41 @@ async def test_an_application_on_a_stream_that_a_program_has_accepted(peer: Any)
     assert b"404 Not Found" in await client.read_until_close()
     assert lines == [200, 200, 201, 404]
     await serving.close()
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 65536])
+async def test_however_the_bytes_come(peer: Any, told: Any, chunk_size: int) -> None:
+    """Whole, byte by byte, and cut anywhere: always the same messages."""
+    requests = (
+        GET
+        + b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+        + b"PUT /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n1\r\nd\r\n0\r\nT: 1\r\n\r\n"
+        + b"GET /end HTTP/1.0\r\n\r\n"
+    )
+    chance = random.Random(chunk_size)
+    cuts = [[], list(range(1, len(requests)))] + [
+        sorted(chance.sample(range(1, len(requests)), 5)) for _ in range(10)
+    ]
+    for places in cuts:
+        far = peer()
+        seen: list[Any] = []
+
+        def make(conn: Any, seen: list[Any] = seen) -> Any:
+            message = told(lambda: (seen.append((message.events[0][:2], message.body)), answer(conn)))
+            return message
+
+        server = Server(make)
+        HTTP1ServerConnection(far.stream, HTTP1ConnectionParameters(chunk_size=chunk_size)).start_serving(
+            server
+        )
+        for start, stop in itertools.pairwise([0, *places, len(requests)]):
+            far.send(requests[start:stop])
+            await asyncio.sleep(0)
+        assert (await far.read_until(b"")).count(b"\r\n\r\nhi") == 4
+        await server.closed.wait()
+        assert seen == [
+            (("GET", "/"), b""),
+            (("POST", "/a"), b"hello"),
+            (("PUT", "/b"), b"abcd"),
+            (("GET", "/end"), b""),
+        ]

@@ -138,10 +138,13 @@ class HTTP1Connection(HTTPConnection):
         return stream
 
     def set_body_timeout(self, timeout: float) -> None:
-        """Set the time the whole body of this message may take, in seconds from its beginning or, later, from now."""
+        """Set the time the whole body of this message may take, in seconds from its beginning or, later, from now.
+
+        0 takes the limit off.
+        """
         self._body_timeout = timeout
         if self._timer is not None:
-            self._timer.reschedule(asyncio.get_running_loop().time() + timeout)
+            self._timer.reschedule(asyncio.get_running_loop().time() + timeout if timeout else None)
 
     def set_max_body_size(self, max_body_size: int) -> None:
         """Set the limit for the body of this message in bytes, in place of that of the parameters."""
