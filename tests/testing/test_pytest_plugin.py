@@ -174,7 +174,7 @@ async def test_trio(webfw_server):
 @pytest.mark.slow
 def test_hypothesis(run: Run) -> None:
     module = """
-import asyncio
+import asyncio, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 loops = set()
@@ -190,11 +190,21 @@ async def test_client(webfw_client, number):
 async def test_server(webfw_server, number):
     assert (await webfw_server.fetch(f"/?{number}")).body == b"hello"
 
+@pytest.mark.parametrize("status", [200, 404])
+@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
+@given(number=st.integers(0, 9))
+async def test_parameters(webfw_server, webfw_client, status, number):
+    path = "/" if status == 200 else "/missing"
+    assert (await webfw_server.fetch(path)).code == status
+    assert (await webfw_client.get(path)).code == status
+
 def test_loops():
     assert len(loops) > 1
 """
     counts, output = run(module, plugins=(HYPOTHESIS,))
-    assert counts == {"passed": 3}, output
+    assert counts == {"passed": 5}, output
+    counts, output = run(module.replace("> 1", "> 0"), "--asyncio-mode=auto", plugins=(HYPOTHESIS, ASYNCIO))
+    assert counts == {"passed": 5}, output
 
 
 def test_other_coroutine_tests_are_left_alone(run: Run) -> None:

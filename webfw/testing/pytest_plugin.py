@@ -20,6 +20,8 @@ __all__ = ["webfw_app", "webfw_client", "webfw_server"]
 _FIXTURES = frozenset(["webfw_app", "webfw_client", "webfw_server"])
 #: The server that a coroutine test is to run in, on its item.
 _SERVER = pytest.StashKey["LoopbackServer"]()
+#: The test as it was, while something else stands in its place.
+_ORIGINAL = pytest.StashKey[Callable[..., Any]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -81,6 +83,12 @@ def _test_function(item: Any) -> Callable[..., Any] | None:
 
 
 def _replace(item: Any, function: Callable[..., Any]) -> None:
+    """Have something else run in place of the test, for as long as it runs."""
+    item.stash.setdefault(_ORIGINAL, _test_function(item))
+    _set_function(item, function)
+
+
+def _set_function(item: Any, function: Callable[..., Any]) -> None:
     given = getattr(item.obj, "hypothesis", None)
     if given is None:
         item.obj = function
@@ -93,20 +101,22 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Have the server run within the test, so that it is on its loop whoever runs that."""
     server = item.stash.get(_SERVER, None)
     test = _test_function(item)
-    if server is None or test is None:
-        yield
-        return
+    if server is not None and test is not None:
 
-    @functools.wraps(test)
-    async def served(*args: Any, **kwargs: Any) -> None:
-        async with server:
-            await test(*args, **kwargs)
+        @functools.wraps(test)
+        async def served(*args: Any, **kwargs: Any) -> None:
+            async with server:
+                await test(*args, **kwargs)
 
-    _replace(item, served)
+        _replace(item, served)
     try:
         yield
     finally:
-        _replace(item, test)
+        # Hypothesis has one function for all the items of a parametrized test.
+        original = item.stash.get(_ORIGINAL, None)
+        if original is not None:
+            _set_function(item, original)
+            del item.stash[_ORIGINAL]
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
