@@ -62,7 +62,7 @@ _OBEY_CODE: Final = 2
 #: An option that pycurl has no name for: what a proxy says to CONNECT is no response.
 _SUPPRESS_CONNECT_HEADERS: Final = 265
 
-#: Milliseconds for "no limit": to libcurl 0 means five minutes here.
+#: The most milliseconds that libcurl takes everywhere: 24 days.
 _NEVER: Final = 2**31 - 1
 
 _TIMES: Final = {
@@ -249,16 +249,16 @@ class CurlAsyncHTTPClient(AsyncHTTPClient):
     def _after(self) -> None:
         """Answer what is done, and do what could not be done while libcurl was working."""
         done: list[tuple[Transfer, HTTPResponse]] = []
-        while True:
+        self._inside = True  # a header_callback may be called
+        more = True
+        while more:
             more, good, bad = self._multi.info_read()
             done += [self._take(curl, None) for curl in good]
             done += [self._take(curl, (errno, message)) for curl, errno, message in bad]
-            if not more:
-                break
+        self._inside = False
         given_up, self._given_up = self._given_up, []
         for transfer in given_up:
-            if transfer.curl is not None:
-                del self._running[transfer.curl]
+            if self._running.pop(transfer.curl, None) is not None:
                 self._multi.remove_handle(transfer.curl)
                 self._recycle(transfer)
         if self._closed:
@@ -274,8 +274,11 @@ class CurlAsyncHTTPClient(AsyncHTTPClient):
         self._multi.remove_handle(curl)
         if error is None:
             transfer.on_end()
-        if transfer.failure is not None:
-            response = self._failed(transfer, transfer.failure)
+        stopped = transfer.failure
+        if isinstance(stopped, CurlError):  # one of our own, which does not know the server
+            error, stopped = (stopped.errno, stopped.message), None
+        if stopped is not None:
+            response = self._failed(transfer, stopped)
         elif error is not None:
             response = self._failed(transfer, failure(*error, _effective_url(transfer), _time_info(transfer)))
         else:
@@ -336,9 +339,8 @@ def _set_up(curl: Any, transfer: Transfer) -> None:
     curl.setopt(pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
     curl.setopt(pycurl.HEADERFUNCTION, transfer.on_line)
     curl.setopt(pycurl.WRITEFUNCTION, transfer.on_body)
-    curl.setopt(pycurl.MAXFILESIZE_LARGE, transfer.limit)
-    curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(1000 * (request.connect_timeout or 0)) or _NEVER)
-    curl.setopt(pycurl.TIMEOUT_MS, int(1000 * (request.request_timeout or 0)))
+    curl.setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(request.connect_timeout))
+    curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(request.request_timeout))
     if request.decompress_response:
         curl.setopt(pycurl.ACCEPT_ENCODING, "")  # whatever this libcurl can decode
     if request.network_interface:
@@ -355,6 +357,11 @@ def _set_up(curl: Any, transfer: Transfer) -> None:
         curl.setopt(pycurl.DEBUGFUNCTION, _log)
     if request.prepare_curl_callback is not None:
         transfer.context.run(request.prepare_curl_callback, curl)
+
+
+def _milliseconds(seconds: float | None) -> int:
+    """As libcurl counts; 0 means no limit to us, and five minutes to its option for connections."""
+    return min(max(1, round(1000 * seconds)), _NEVER) if seconds else _NEVER
 
 
 def _set_address(curl: Any, request: HTTPRequest) -> None:

@@ -158,7 +158,7 @@ class Transfer:
             self.deliver_head()
             self.size += len(data)
             if self.size > self.limit:
-                raise CurlError(_TOO_LARGE, f"The response has more than {self.limit} bytes")
+                self._too_large()
             if self.body is not None:
                 self.body.write(data)
             else:
@@ -200,6 +200,7 @@ class Transfer:
         except HTTPInputError as error:
             raise CurlError(_WEIRD_REPLY, f"The head of the response is malformed: {error}") from None
         if not self._may_be_passed(status):
+            self._check_length(status)
             self.deliver_head()
 
     def _may_be_passed(self, status: int) -> bool:
@@ -210,6 +211,16 @@ class Transfer:
         return (status == 401 and request.auth_mode == "digest") or (
             status == 407 and request.proxy_auth_mode == "digest"
         )
+
+    def _check_length(self, status: int) -> None:
+        """Refuse a body that is announced as too large; a length without a body is none (RFC 9110 section 8.6)."""
+        length = self.headers.get("Content-Length", "")
+        has_body = self.request.method != "HEAD" and status not in (204, 304)
+        if has_body and length.isdecimal() and int(length) > self.limit:
+            self._too_large()
+
+    def _too_large(self) -> NoReturn:
+        raise CurlError(_TOO_LARGE, f"The response has more than {self.limit} bytes")
 
     def deliver_head(self) -> None:
         lines, self.lines = self.lines, []
