@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Made by tests/slow.sh from the dependency group "programs".
-ENVIRONMENT = ROOT / ".venvs" / "programs"
+#: Made by tests/slow.sh from the dependency group "programs"; ``PROGRAMS_ENVIRONMENT`` names one with other versions.
+ENVIRONMENT = Path(os.environ.get("PROGRAMS_ENVIRONMENT", ROOT / ".venvs" / "programs"))
 PYTHON = ENVIRONMENT / "bin" / "python"
 
 #: ``PROGRAMS_ON=tornado``: without webfw, to see whether a test asks for more than the program does there.
