@@ -51,7 +51,7 @@ class Breaks(Observer):
 def record_for(*observers: Observer) -> Record:
     watching = Observers.of(observers)
     assert watching is not None
-    exchange: Any = SimpleNamespace(bytes_sent=7)
+    exchange: Any = SimpleNamespace(bytes_sent=7, bytes_received=3)
     context: Any = None
     request: Any = "the request"
     return Record(watching, context, object(), exchange, request)

@@ -101,7 +101,7 @@ def test_groups() -> None:
     assert found(router, "/b") == (1, [], {"w": None, "x": b"b"})
     assert found(router, "/-%41") == (2, [None, b"A"], {})
     resolution = router.resolve(request("/c-d"))
-    assert resolution == Resolution(2, {"k": 1}, (b"c", b"d"), {})
+    assert resolution == Resolution(2, {"k": 1}, (b"c", b"d"), {}, "/(c)?-(%41|d)?")
 
 
 def test_no_rules() -> None:

@@ -1,6 +1,7 @@
 """Two older ways to sit on the server, as `Begin`: Tornado's delegates, and a plain function of a request."""
 
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from io import BytesIO
 from typing import Any
 
@@ -53,7 +54,13 @@ class _WholeRequest:
         if request is not None:
             request.body = self._body.getvalue()
             request._parse_body()
-            self._callback(request)
+            record = request.connection.record
+            if record is None:
+                self._callback(request)
+            else:
+                context = copy_context()
+                context.run(record.handling)
+                context.run(self._callback, request)
 
     def on_connection_close(self) -> None:
         self._request = None

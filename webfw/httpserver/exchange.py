@@ -14,6 +14,7 @@ from webfw.iostream.wire import Consumer
 if TYPE_CHECKING:
     from asyncio import Future
 
+    from webfw.httpserver.observer import Record
     from webfw.httpserver.peer import RequestContext
     from webfw.iostream import IOStream
     from webfw.iostream.wire import Wire
@@ -100,6 +101,8 @@ class Exchange(HTTPConnection):
     :ivar server_connection: stands for the connection, which may carry several exchanges; only its identity counts.
     :ivar status: the status that was sent, 0 before.
     :ivar bytes_sent: bytes of the response body so far, without framing.
+    :ivar bytes_received: bytes of the request's body so far, without framing and content coding.
+    :ivar record: what observers know of it; None where nobody watches.
     """
 
     request: HTTPServerRequest | None
@@ -108,6 +111,8 @@ class Exchange(HTTPConnection):
     has_body: bool
     status: int
     bytes_sent: int
+    bytes_received: int = 0
+    record: "Record | None" = None
 
     @property
     def server_connection(self) -> object:

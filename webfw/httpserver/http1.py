@@ -75,6 +75,8 @@ class ServerConnection:
         "wire",
     )
 
+    exchange_type: type[Http1Exchange] = Http1Exchange
+
     def __init__(self, server: "HTTPServer", wire: Wire, context: "RequestContext") -> None:
         self.server = server
         self.wire = wire
@@ -185,7 +187,7 @@ class ServerConnection:
                 self.deadline = inf
                 self._phase = ANSWER
                 self.server.requests += 1
-                exchange = self.exchange = Http1Exchange(self, head, self.context)
+                exchange = self.exchange = self.exchange_type(self, head, self.context)
                 if exchange.has_body:
                     self._put_back(data, start)
                     data, start = b"", 0

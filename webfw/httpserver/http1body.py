@@ -52,7 +52,6 @@ class RequestBody:
         "_paused_at",
         "_pieces",
         "_rate",
-        "_size",
         "_window_at",
         "_window_bytes",
         "max_size",
@@ -68,7 +67,6 @@ class RequestBody:
         self._rate = limits.min_body_rate
         self._grace = limits.body_grace
         self._pieces: Iterator[bytes] | None = None
-        self._size = 0
         self._window_bytes = 0
         self._begun_at = self._window_at = self._paused_at = inf
         self.max_size = limits.max_body_size
@@ -162,8 +160,9 @@ class RequestBody:
         return None
 
     def _count(self, piece: bytes) -> None:
-        self._size += len(piece)
-        if self._size > self.max_size:
+        exchange = self._exchange
+        exchange.bytes_received += len(piece)
+        if exchange.bytes_received > self.max_size:
             raise RemoteProtocolError("the body is too large", 413)
 
     # How long it takes.

@@ -60,6 +60,7 @@ class Http1Exchange(Exchange):
         "_trailers",
         "begun",
         "body_done",
+        "bytes_received",
         "bytes_sent",
         "complete",
         "context",
@@ -77,7 +78,7 @@ class Http1Exchange(Exchange):
         self.keep_alive = head.keep_alive and conn.server.keep_alive
         self.begun = self.complete = False
         self.sink: BodySink | None = None
-        self.status = self.bytes_sent = 0
+        self.status = self.bytes_sent = self.bytes_received = 0
         self._close_callback: Callable[[], None] | None = None
         self.has_body = has_body = head.chunked or head.content_length is not None
         self.body_done = not has_body

@@ -19,7 +19,7 @@ __all__ = ["End", "Observer", "Observers", "Record", "Session"]
 
 #: Why a request ended:
 #:
-#: * ``complete``: the response has left whole, or the WebSocket was closed with a closing handshake;
+#: * ``complete``: the response has left whole, or the client has closed the WebSocket, or agreed to its close;
 #: * ``client_gone``: the client went away before that;
 #: * ``timeout``: a deadline of the server's has passed (the request came too slowly, or the response was not taken);
 #: * ``refused``: the request broke the protocol or a limit, and was answered by the server itself;
@@ -41,7 +41,7 @@ class Session:
     :ivar bytes_out: likewise, to the client.
     :ivar close_code: the code in the client's Close: 1005 where it had none, 1006 as long as there was no Close
         (RFC 6455 section 7.1.5).
-    :ivar why: set by the connection where it knows better than ``close_code`` why it ends.
+    :ivar why: why it ends, as soon as that is known to be something else than that the client has gone.
     """
 
     __slots__ = ("bytes_in", "bytes_out", "close_code", "messages_in", "messages_out", "why")
@@ -65,8 +65,9 @@ class Record:
     :ivar route: the pattern of the route that was found, as the application has written it; None where there is none
         (no route matches, or what answers has no routes).  Known from `Observer.handling` on, for tables of routes.
     :ivar status: the status that was sent; 0 before, and where the client got none.
-    :ivar bytes_in: bytes of the request's body so far, without framing, after decoding where the server decodes.
-    :ivar bytes_out: bytes of the response's body, without framing, handed to the connection; final at the end.
+    :ivar bytes_in: bytes of the request's body, without framing, after decoding where the server decodes; 0 before the
+        end.
+    :ivar bytes_out: bytes of the response's body, without framing; 0 before the end.
     :ivar started: when the head was there, in seconds since the epoch.
     :ivar begun_at: the same moment, by the monotonic clock.
     :ivar handling_at: when the application's handler began; None where nobody can tell (Tornado delegates).
@@ -162,6 +163,7 @@ class Record:
             self.why = why
             self.ended_at = monotonic()
             if self.exchange is not None:
+                self.bytes_in = self.exchange.bytes_received
                 self.bytes_out = self.exchange.bytes_sent
             self.observers.tell(self.observers.on_ended, self)
             self.request = self.exchange = None

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
@@ -13,6 +13,8 @@ from webfw.httpserver.adapters import begin_with_callback, begin_with_delegate
 from webfw.httpserver.exchange import Begin, Upgraded
 from webfw.httpserver.http1 import ServerConnection
 from webfw.httpserver.limits import Limits
+from webfw.httpserver.observed import ObservedConnection
+from webfw.httpserver.observer import Observer, Observers
 from webfw.httpserver.peer import RequestContext, behind_proxy, context_of
 from webfw.httputil import (
     HTTPConnection,
@@ -56,6 +58,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     :param limits: all of the above limits as one `Limits`, in place of the single ones.
     :param allow_bare_lf: accept a bare LF as line end in request heads (RFC 9112 section 2.2 allows it; two parsers
         may then disagree, so it is refused by default).
+    :param observer: an `Observer`, or several, that are told of connections and requests.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -85,6 +88,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         tls_handshake_timeout: float | None = None,
         allow_bare_lf: bool = False,
         limits: Limits | None = None,
+        observer: Observer | Iterable[Observer] | None = None,
     ) -> None:
         if limits is None:
             head = {"max_header_size": max_header_size} if max_header_size else {}
@@ -115,6 +119,9 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self.trusted_downstream = frozenset(trusted_downstream or ())
         #: How many requests have come so far.
         self.requests = 0
+        #: Who watches, as one; None where nobody does, and nothing is spent on it then.
+        self.observers = Observers.of(observer)
+        self._connection_type = ServerConnection if self.observers is None else ObservedConnection
         self._connections: set[ServerConnection | Upgraded] = set()
         self._empty: asyncio.Event | None = None
         self._own_streams = type(self).handle_stream is not HTTPServer.handle_stream
@@ -164,7 +171,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             self.protocol,
             self.trusted_downstream,
         )
-        conn = ServerConnection(self, wire, context)
+        conn = self._connection_type(self, wire, context)
         wire.consumer = conn
         self._connections.add(conn)
         self.sweeper.watch(conn, self.limits.shortest())
@@ -186,7 +193,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """A connection speaks another protocol from now on; what comes back must be called when it is lost."""
         self._connections.add(consumer)
         self.connection_closed(conn)
-        return partial(self._gone, consumer)
+        gone = partial(self._gone, consumer)
+        return conn.session(gone) if isinstance(conn, ObservedConnection) else gone
 
     def _gone(self, conn: ServerConnection | Upgraded) -> None:
         self._connections.discard(conn)
@@ -208,6 +216,12 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         request.remote_ip = seen.remote_ip
         request.protocol = seen.protocol
         return seen
+
+    def load(self) -> dict[str, int]:
+        """How many connections there are, and on how many a request is being answered or read."""
+        connections = self._connections
+        busy = sum(isinstance(conn, ServerConnection) and conn.exchange is not None for conn in connections)
+        return {"connections": len(connections), "in_flight": busy}
 
     # The end.
 

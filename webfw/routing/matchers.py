@@ -81,6 +81,9 @@ class PathMatches(Matcher):
             raise ValueError(
                 f"groups in url regexes must either be all named or all positional: {self.regex.pattern!r}"
             )
+        pattern = self.regex.pattern.removeprefix("^")
+        #: The pattern as logs and metrics show it, without its anchors.
+        self.route = pattern[:-1] if ends_with_anchor(pattern) else pattern
         #: The pattern with %s for each group, and how many there are; None when no path can be made from it.
         self._path, self._group_count = self._find_groups()
 

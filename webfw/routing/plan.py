@@ -32,12 +32,14 @@ class Resolution(NamedTuple):
     :ivar target_kwargs: what the rule gives the target; not to be changed.
     :ivar path_args: the groups of its pattern, percent-decoded; None for a group that took no part.
     :ivar path_kwargs: the same where they are named.
+    :ivar route: the pattern of its rule, for logs and metrics.
     """
 
     target: Any
     target_kwargs: dict[str, Any]
     path_args: Sequence[bytes | None] = ()
     path_kwargs: Mapping[str, bytes | None] = _NO_NAMES
+    route: str | None = None
 
 
 class Searchable(Protocol):
@@ -78,7 +80,8 @@ class _Paths:
             regex = matcher.regex
             stop = start + regex.groups
             names = tuple(sorted(regex.groupindex, key=regex.groupindex.__getitem__))
-            self._ends[stop] = (Resolution(rule.target, rule.target_kwargs), start, stop, names)
+            found = Resolution(rule.target, rule.target_kwargs, route=rule.route)
+            self._ends[stop] = (found, start, stop, names)
             parts.append(pattern + "()")
             start = stop + 1
         self._match = re.compile("|".join(parts)).match if parts else None
@@ -92,8 +95,8 @@ class _Paths:
             return found
         values = tuple([unquote_group(match[group]) for group in range(start, stop)])
         if names:
-            return Resolution(found[0], found[1], (), dict(zip(names, values, strict=True)))
-        return Resolution(found[0], found[1], values)
+            return Resolution(found[0], found[1], (), dict(zip(names, values, strict=True)), found[4])
+        return Resolution(found[0], found[1], values, _NO_NAMES, found[4])
 
     def find(self, request: HTTPServerRequest) -> Resolution | None:
         path = request.path
@@ -128,6 +131,7 @@ class _Step:
             rule.target_kwargs or params.get("target_kwargs") or {},
             params.get("path_args") or (),
             params.get("path_kwargs") or _NO_NAMES,
+            rule.route,
         )
 
     def find_by_path(self, path: str) -> "Resolution | _Unsure | None":
@@ -144,7 +148,7 @@ class _Always:
     __slots__ = ("_found",)
 
     def __init__(self, rule: Rule) -> None:
-        self._found = Resolution(rule.target, rule.target_kwargs)
+        self._found = Resolution(rule.target, rule.target_kwargs, route=rule.route)
 
     def find(self, request: HTTPServerRequest) -> Resolution | None:
         return self._found

@@ -97,6 +97,9 @@ class RuleRouter(Router):
                 params["target_kwargs"] = rule.target_kwargs
             delegate = self.get_target_delegate(rule.target, request, **params)
             if delegate is not None:
+                record = getattr(request.connection, "record", None)
+                if record is not None and record.route is None:
+                    record.route = rule.route
                 return delegate
         return None
 

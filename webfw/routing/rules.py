@@ -33,6 +33,11 @@ class Rule:
         self.target_kwargs = target_kwargs or {}
         self.name = name
 
+    @property
+    def route(self) -> str | None:
+        """The pattern of paths, for logs and metrics; None where the rule does not look at paths."""
+        return getattr(self.matcher, "route", None)
+
     def reverse(self, *args: Any) -> str | None:
         """Make a URL that the matcher would accept; see `Matcher.reverse`."""
         return self.matcher.reverse(*args)

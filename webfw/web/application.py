@@ -256,7 +256,9 @@ class Application(ReversibleRouter):
             if not isinstance(delegate, HandlerDelegate):
                 return hand_over(exchange, delegate)
         else:
-            target, arguments, path_args, path_kwargs = found
+            target, arguments, path_args, path_kwargs, route = found
+            if exchange.record is not None:
+                exchange.record.route = route
             # The attribute tells handler classes from all other targets, at the price of one look.
             streams = getattr(target, "_stream_request_body", None)
             if streams is None:
@@ -325,11 +327,21 @@ class Application(ReversibleRouter):
         if log_function is not None:
             log_function(handler)
             return
+        record = getattr(handler.request.connection, "record", None)
+        if record is not None and record.observers.writes_access_log:
+            return
         status = handler._status_code
         level = 20 if status < 400 else 30 if status < 500 else 40
         if access_log.isEnabledFor(level):
             milliseconds = 1000.0 * handler.request.request_time()
             access_log.log(level, "%d %s %.2fms", status, handler._request_summary(), milliseconds)
+
+    def has_own_log(self) -> bool:
+        """Whether `log_request` writes the access log in a way of its own, so that the server's is not wanted."""
+        return (
+            self.settings.get("log_function") is not None
+            or type(self).log_request is not Application.log_request
+        )
 
 
 def _applications_below(router: RuleRouter) -> Iterator[Application]:

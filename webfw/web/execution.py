@@ -439,7 +439,11 @@ def make(
     handler_class: "type[RequestHandler]",
     handler_kwargs: Mapping[str, Any],
 ) -> "RequestHandler":
-    """A handler for one request, with the transforms of the application."""
+    """A handler for one request, with the transforms of the application; called in the context it will run in."""
+    record = getattr(request.connection, "record", None)
+    if record is not None:
+        record.logged_by_application = application.has_own_log()
+        record.handling()
     handler = handler_class(application, request, **handler_kwargs)
     if application.transforms:
         handler._transforms = [transform(request) for transform in application.transforms]

@@ -26,6 +26,8 @@ from webfw.websocket.shared import SharedMessage
 if TYPE_CHECKING:
     from asyncio import Future
 
+    from webfw.httpserver.observer import End, Session
+
 __all__ = ["Endpoint", "WebSocketConnection"]
 
 #: Messages handed on before the loop gets its turn.
@@ -70,6 +72,7 @@ class WebSocketConnection(Deadlines, OlderNames):
     :ivar closing: whether nothing more may be sent.
     :ivar close_code: what the peer's Close said, None before and where it said nothing.
     :ivar close_reason: likewise.
+    :ivar session: where messages and bytes are counted; None where nobody watches.
     """
 
     __slots__ = (
@@ -92,6 +95,7 @@ class WebSocketConnection(Deadlines, OlderNames):
         "endpoint",
         "heartbeat",
         "machine",
+        "session",
         "settings",
         "wire",
     )
@@ -128,6 +132,7 @@ class WebSocketConnection(Deadlines, OlderNames):
         self._last_words: tuple[int | None, str] = (None, "")
         #: A message that goes with each ping: scripts in browsers cannot see pings.
         self.heartbeat: SharedMessage | None = None
+        self.session: Session | None = None
 
     def connected(self, wire: Wire, gone: Callable[[], None] | None = None) -> None:
         """Begin to read: the wire is ours.
@@ -136,6 +141,8 @@ class WebSocketConnection(Deadlines, OlderNames):
         """
         self.wire = wire
         self._gone = gone
+        if self.session is not None:
+            wire.write = _counted(self.session, wire.write)
         if self.settings.ping_interval:
             sweeper = deadlines.for_loop(wire.loop)
             self._ping_at = sweeper.refresh() + self.settings.ping_interval
@@ -159,6 +166,8 @@ class WebSocketConnection(Deadlines, OlderNames):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the wire (the `Consumer` interface)."""
         self._heard = True
+        if self.session is not None:
+            self.session.bytes_in += len(data)
         self.machine.feed(data)
         if self._busy:
             self._read_ahead += len(data)
@@ -171,6 +180,7 @@ class WebSocketConnection(Deadlines, OlderNames):
         """Hand on what has arrived, until there is no more or somebody must be waited for."""
         next_event = self.machine.next_event
         endpoint = None if self._deaf else self.endpoint
+        session = self.session
         burst = BURST
         try:
             while (event := next_event()) is not None:
@@ -178,6 +188,8 @@ class WebSocketConnection(Deadlines, OlderNames):
                 if kind is str or kind is bytes:
                     if endpoint is None:
                         continue
+                    if session is not None:
+                        session.messages_in += 1
                     try:
                         wait = self._context.run(endpoint.on_message, event)  # type: ignore[arg-type]
                     except (Exception, asyncio.CancelledError) as error:
@@ -317,6 +329,8 @@ class WebSocketConnection(Deadlines, OlderNames):
                 check_text(data)  # now, and not when its turn comes
             return self._queue(Waiting(data, binary))
         wire.write(self.machine.encode_message(data, binary))
+        if self.session is not None:
+            self.session.messages_out += 1
         if wire.write_paused:
             if self.settings.queue_policy == "wait":
                 return self._taken()
@@ -335,7 +349,10 @@ class WebSocketConnection(Deadlines, OlderNames):
             entry = Waiting(message, False)
             entry.missed = missed or nobody_told
             self._queue(entry)
-        elif self.machine.deflate is None:
+            return
+        if self.session is not None:
+            self.session.messages_out += 1
+        if self.machine.deflate is None:
             wire.write(message.plain)
         else:
             wire.write(message.frame_for(self.machine))
@@ -399,6 +416,8 @@ class WebSocketConnection(Deadlines, OlderNames):
             if data is None:
                 self._write_close()
                 break
+            if self.session is not None:
+                self.session.messages_out += 1
             if isinstance(data, SharedMessage):
                 wire.write(data.frame_for(self.machine))
             else:
@@ -451,6 +470,9 @@ class WebSocketConnection(Deadlines, OlderNames):
     def _close_received(self, close: Close) -> None:
         """The peer has sent its Close: answer it, unless it is the answer to ours (RFC 6455 section 5.5.1)."""
         self.close_code = close.code
+        if self.session is not None:
+            self.session.close_code = close.code or CloseCode.NO_STATUS_RECEIVED
+            self._ends("complete")
         self.close_reason = close.reason or None
         self.closing = True
         self._ping_at = self._pong_by = inf
@@ -468,6 +490,7 @@ class WebSocketConnection(Deadlines, OlderNames):
     def _refuse(self, error: FrameError) -> None:
         """The peer has broken the protocol: say so, and close (RFC 6455 section 7.1.7)."""
         gen_log.info("%s: closed with %d: %s", self._name(), error.close_code, error)
+        self._ends("refused")
         self.closing = True
         self._ping_at = self._pong_by = inf
         self._cut_queue()
@@ -493,10 +516,16 @@ class WebSocketConnection(Deadlines, OlderNames):
         """Cut the connection, without a closing handshake; what has been kept is not handed on."""
         self.closing = self._deaf = True
         self._read_ahead = 0
+        self._ends("cut")
         if self._lost:
             self._finish()
         else:
             self.wire.abort()
+
+    def _ends(self, why: "End") -> None:
+        """Note why the connection ends; the first to know is right."""
+        if self.session is not None and self.session.why is None:
+            self.session.why = why
 
     def close_when_idle(self) -> None:
         """The server is going away (the `Upgraded` interface): whose connection it is decides what that means."""
@@ -568,3 +597,13 @@ class WebSocketConnection(Deadlines, OlderNames):
         """What the log calls the peer."""
         peer = self.wire.get_extra_info("peername")
         return str(peer[0]) if isinstance(peer, tuple) and peer else "a WebSocket"
+
+
+def _counted(session: "Session", write: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """A wire's ``write`` that counts the bytes of a session."""
+
+    def counted(data: bytes) -> None:
+        session.bytes_out += len(data)
+        write(data)
+
+    return counted

@@ -8,6 +8,7 @@ from webfw.log import gen_log
 from webfw.sansio.websocket import CloseCode
 
 if TYPE_CHECKING:
+    from webfw.httpserver.observer import End
     from webfw.iostream.wire import Wire
     from webfw.websocket.settings import ConnectionSettings
     from webfw.websocket.shared import SharedMessage
@@ -47,6 +48,7 @@ class Deadlines:
         wire: Wire
 
         def _end(self) -> None: ...
+        def _ends(self, why: End) -> None: ...
         def _name(self) -> str: ...
         def abort(self) -> None: ...
         def close(self, code: int | None = None, reason: str | bytes | None = None) -> None: ...
@@ -80,12 +82,14 @@ class Deadlines:
     def deadline_passed(self, now: float) -> None:
         """The sweep has found `deadline` in the past."""
         if now >= self._close_by:
+            self._ends("timeout")
             self.abort()
             self._close_by = inf
         if now >= self._stall_at:
             self._stall_at = inf
             if self.wire.taken() == self._stall_mark:
                 gen_log.info("%s: cut, since it takes no more of its messages", self._name())
+                self._ends("timeout")
                 self.abort()
             else:
                 self._watch_stall()
@@ -95,6 +99,7 @@ class Deadlines:
                 self._heard = True  # nothing has been read: the next ping will tell
             if not self._heard:
                 gen_log.info("%s: closed, since it does not answer a ping", self._name())
+                self._ends("timeout")
                 self.close(CloseCode.INTERNAL_ERROR, "ping timed out")
                 self._end()  # there is nobody to wait for
         if now >= self._ping_at:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from webfw.escape import json_encode
 from webfw.httpserver.exchange import DONE, Exchange
+from webfw.httpserver.observer import Session
 from webfw.httputil import responses
 from webfw.iostream import StreamClosedError
 from webfw.log import gen_log
@@ -201,6 +202,9 @@ class WebSocketHandler(Live, RequestHandler):
             self.set_header(name, value)
         self._write_head(exchange, self._first_chunk(b"", True))
         conn = WebSocketConnection(machine, self, copy_context(), settings)
+        record = exchange.record
+        if record is not None:
+            conn.session = record.session = Session()
         try:
             exchange.hand_over(conn)
         except StreamClosedError:

@@ -165,6 +165,9 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         loop = exchange.loop
         if loop is not self._loop:
             self._use_loop(loop)
+        record = exchange.record
+        if record is not None:
+            record.logged_by_application = self._has_own_log()
         run: Run = (InlineRun if self._inline else ThreadRun)(
             self, exchange, request, copy_context(), collector
         )
@@ -183,6 +186,8 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         environ["webfw.client_disconnected"] = run.client_disconnected
         environ["webfw.loop"] = loop
         environ["wsgi.early_hints"] = run.early_hints
+        if record is not None and record.request_id is not None:
+            environ["HTTP_X_REQUEST_ID"] = record.request_id
         run.environ = environ
         exchange.set_close_callback(run.client_gone)
         if isinstance(run, ThreadRun):
@@ -286,7 +291,13 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         if log_function is not None:
             log_function(_Entry(run))
             return
-        self._log(run.status or CLIENT_GONE, run.request)
+        record = run.exchange.record
+        if record is None or not record.observers.writes_access_log or self._has_own_log():
+            self._log(run.status or CLIENT_GONE, run.request)
+
+    def _has_own_log(self) -> bool:
+        """Whether the access log is written in a way of the program's own, so that the server's is not wanted."""
+        return self.settings.get("log_function") is not None or type(self)._log is not WSGIContainer._log
 
     def _log(self, status_code: int, request: HTTPServerRequest) -> None:
         """Write the line of the access log.

@@ -438,6 +438,8 @@ class InlineRun(Run):
 
     def _begin(self) -> tuple[Any, Iterator[Any], Any] | None:
         """In the application's context: what is to be iterated when it is not all there at once."""
+        if self.exchange.record is not None:
+            self.exchange.record.handling()
         result: Any = None
         try:
             result = self.container.wsgi_application(self.environ, self.start)
@@ -557,6 +559,8 @@ class ThreadRun(Run):
             self.post(partial(self.watched, self))
 
     def _execute(self) -> None:
+        if self.exchange.record is not None:
+            self.exchange.record.handling()
         result: Any = None
         try:
             result = self.container.wsgi_application(self.environ, self.start)
