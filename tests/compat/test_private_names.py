@@ -365,3 +365,77 @@ def test_queues_that_order_by_themselves() -> None:
     queue: queues.Queue[int] = queues.Queue()
     queue._put(1)
     assert len(queue._queue) == 1
+
+
+# --- a server whose requests are watched from their beginning to their end ---
+
+
+async def test_requests_watched_from_start_to_finish(monkeypatch: pytest.MonkeyPatch) -> None:
+    """newrelic wraps `HTTPServer.start_request`, then ``headers_received`` of what it gives, and the connection's
+    ``write_headers`` and ``finish``: each transaction has to begin and to end."""
+    seen: list[Any] = []
+    original = httpserver.HTTPServer.start_request
+
+    def start_request(self: Any, server_conn: Any, request_conn: Any) -> Any:
+        message = original(self, server_conn, request_conn)
+        kind = type(request_conn)
+        if not seen:
+            for name in ("write_headers", "finish"):
+                method = getattr(kind, name)
+
+                def wrapped(self: Any, *args: Any, name: str = name, method: Any = method) -> Any:
+                    seen.append((name, *(args[0].code for _ in args[:1]), self.transaction))
+                    return method(self, *args)
+
+                monkeypatch.setattr(kind, name, wrapped)
+        headers_received = message.headers_received
+
+        def received(start_line: Any, headers: Any) -> Any:
+            request_conn.transaction = start_line.path
+            seen.append(("begin", start_line.path))
+            del message.headers_received
+            return headers_received(start_line, headers)
+
+        message.headers_received = received
+        return message
+
+    class Handler(web.RequestHandler):
+        def get(self, kind: str) -> None:
+            if kind == "none":
+                self.set_status(204)
+            elif kind == "stream":
+                self.write("a")
+                self.flush()
+                self.write("b")
+            elif kind == "large":
+                self.write("x" * 200_000)
+            else:
+                self.write("hello")
+
+        head = get
+
+    app = application(Handler, "/(.*)")
+    requests = ["GET /plain", "HEAD /plain", "GET /none", "GET /stream", "GET /large"]
+    answers = {}
+    async with serving(app) as ask:
+        for request in requests:
+            answers[request] = await ask(f"{request} HTTP/1.1\r\n")
+    monkeypatch.setattr(httpserver.HTTPServer, "start_request", start_request)
+    async with serving(app) as ask:
+        for request in requests:
+            assert _undated(await ask(f"{request} HTTP/1.1\r\n")) == _undated(answers[request])
+    expected = []
+    for request in requests:
+        path = request.split()[1]
+        status = 204 if path == "/none" else 200
+        expected += [("begin", path), ("write_headers", status, path), ("finish", path)]
+    assert seen == expected
+    # A plain function is called as before: there is no delegate to be watched.
+    async with serving(
+        lambda request: request.connection.respond(200, "", httputil.HTTPHeaders(), b"")
+    ) as ask:
+        assert (await ask("GET / HTTP/1.1\r\n")).startswith("HTTP/1.1 200")
+
+
+def _undated(answer: str) -> list[str]:
+    return sorted(line for line in answer.split("\r\n") if not line.startswith("Date:"))

@@ -2,18 +2,20 @@
 
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from functools import partial
 from io import BytesIO
 from typing import Any
 
 from webfw.httpserver.exchange import Begin, Exchange
 from webfw.httputil import (
+    HTTPHeaders,
     HTTPMessageDelegate,
     HTTPServerConnectionDelegate,
     HTTPServerRequest,
     RequestStartLine,
 )
 
-__all__ = ["begin_with_callback", "begin_with_delegate", "hand_over"]
+__all__ = ["begin_watched", "begin_with_callback", "begin_with_delegate", "hand_over"]
 
 
 def begin_with_delegate(delegate: HTTPServerConnectionDelegate) -> Begin:
@@ -25,6 +27,28 @@ def begin_with_delegate(delegate: HTTPServerConnectionDelegate) -> Begin:
         return hand_over(exchange, delegate.start_request(conn, exchange))
 
     return begin
+
+
+def begin_watched(delegate: HTTPServerConnectionDelegate) -> Begin:
+    """Serve through a ``start_request`` that somebody has wrapped around that of the server's class.
+
+    Who does so (newrelic) goes on to wrap the connection's ``write_headers`` and ``finish``, to see when a request is
+    over.  So a whole answer takes that way too.
+    """
+    begin = begin_with_delegate(delegate)
+
+    def by_parts(exchange: Exchange) -> Awaitable[None] | None:
+        exchange.respond = partial(_respond_by_parts, exchange)  # type: ignore[method-assign]
+        return begin(exchange)
+
+    return by_parts
+
+
+def _respond_by_parts(
+    exchange: Exchange, status: int, reason: str, headers: HTTPHeaders, body: bytes
+) -> None:
+    exchange.write_headers(exchange.start_line(status, reason), headers, body or None)
+    exchange.finish()
 
 
 def hand_over(exchange: Exchange, message: HTTPMessageDelegate) -> Awaitable[None] | None:

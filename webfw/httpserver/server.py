@@ -9,7 +9,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from webfw.httpserver.adapters import begin_with_callback, begin_with_delegate
+from webfw.httpserver.adapters import begin_watched, begin_with_callback, begin_with_delegate
 from webfw.httpserver.exchange import Begin, Upgraded
 from webfw.httpserver.http1 import ServerConnection
 from webfw.httpserver.limits import Limits
@@ -145,8 +145,12 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
     def _choose_begin(self) -> Begin:
         """How an exchange reaches the application: directly, by Tornado's delegates, or by a plain function."""
-        if type(self).start_request is not HTTPServer.start_request:
+        owner = next(kind for kind in type(self).__mro__ if "start_request" in vars(kind))
+        if owner is not HTTPServer:
             return begin_with_delegate(self)
+        replaced = vars(HTTPServer)["start_request"] is not _start_request
+        if replaced and isinstance(self.request_callback, HTTPServerConnectionDelegate):
+            return begin_watched(self)
         begin: Begin | None = getattr(self.request_callback, "begin", None)
         if begin is not None:
             return begin
@@ -304,3 +308,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             self.request_callback, HTTPServerConnectionDelegate
         ):
             self.request_callback.on_close(server_conn)
+
+
+#: As written above: programs that watch requests replace it on the class.
+_start_request = vars(HTTPServer)["start_request"]
