@@ -184,6 +184,18 @@ async def test_stopping() -> None:
     assert not bench.resumed.is_set()
 
 
+async def test_stopping_at_once() -> None:
+    bench = Bench(lambda _: asyncio.sleep(0))
+    assert not bench.body.take(b"x")
+    bench.body.stop()  # with no warning that the coroutine was never awaited
+    future: asyncio.Future[None] = asyncio.Future()
+    bench = Bench(lambda _: future)
+    assert not bench.body.take(b"x")
+    bench.body.stop()
+    await asyncio.sleep(0)
+    assert not future.done()
+
+
 async def test_the_context() -> None:
     seen = []
 

@@ -1,10 +1,15 @@
 """Tests of webfw.httpclient.simple."""
 
 import asyncio
+import contextlib
 import gc
+import socket
 import subprocess
 import sys
+import threading
 import weakref
+from collections import Counter
+from random import Random
 from typing import Any
 
 import pytest
@@ -359,3 +364,133 @@ async def test_blocking_between_requests_sees_nothing() -> None:
             assert response.body == b"ok"
             assert len(server.calls) == 2
             await asyncio.to_thread(client.close)
+
+
+async def test_what_came_while_the_loop_was_busy_is_no_answer() -> None:
+    """What nobody has asked for must not be taken for the answer to the request that comes next."""
+    late = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        for number in (1, 2):
+            sock, _ = listening.accept()
+            with sock:
+                sock.recv(65536)
+                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % number)
+                if number == 1:
+                    asked.wait()
+                    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+                    late.set()
+                with contextlib.suppress(ConnectionResetError):
+                    sock.recv(65536)
+
+    asked = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=[listening])
+        thread.start()
+        async with using() as client:
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+            assert (await client.fetch(url)).body == b"1"
+            asked.set()
+            late.wait()  # in which the loop reads nothing
+            assert (await client.fetch(url)).body == b"2"
+        await asyncio.to_thread(thread.join)
+
+
+# --- everything at once ---
+
+
+class Moody:
+    """A server in changing moods; what it answers names the request."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+
+    async def talk(self, call: Call) -> None:
+        random = self.random
+        while True:
+            head, _ = await call.request()
+            body = head.split()[1].encode()
+            for _ in range(random.choice((0, 0, 0, 1, 5))):
+                await asyncio.sleep(0)
+            mood = random.randrange(12)
+            if mood == 0:
+                return  # without an answer
+            if mood == 1:
+                call.send(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n" + body)
+                return
+            if mood == 2:
+                call.send(b"HTTP/1.1 200 OK\r\n\r\n" + body)
+                await call.writer.drain()
+                call.writer.write_eof()
+                await call.reader.read()
+                return
+            if mood == 3:
+                call.answer(body)
+                call.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+            elif mood == 4:
+                call.send(b"hello, world")
+                return
+            elif mood == 5:
+                call.answer(body, Connection="close")
+            elif mood == 6:
+                call.answer(b"", "302 Found", Location=body.decode())
+            elif mood == 7:
+                size = b"%x\r\n" % len(body)
+                call.send(
+                    b"HTTP/1.1 103 E\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size
+                )
+                await asyncio.sleep(0)
+                call.send(body + b"\r\n0\r\n\r\n")
+            elif mood == 8:
+                call.answer(body)
+                await call.writer.drain()
+                return  # without a word
+            else:
+                call.answer(body)
+            await call.writer.drain()
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_no_answer_goes_to_another(seed: int) -> None:
+    """Whatever servers and programs do, a response that comes is that of its request, and no place is lost."""
+    random = Random(seed)
+    moody = Moody(random)
+    outcomes: Counter[str] = Counter()
+    pieces: list[bytes] = []
+
+    async def one(client: SimpleAsyncHTTPClient, url: str, number: int) -> None:
+        path = f"/{number}"
+        arguments: dict[str, Any] = {}
+        if number % 5 == 0:
+            arguments = {"method": "POST", "body": "x"}
+        elif number % 7 == 0:
+            arguments = {"streaming_callback": lambda piece: asyncio.sleep(0)}
+        elif number % 11 == 0:
+            arguments = {"streaming_callback": pieces.append}
+        future = client.fetch(url + path, max_redirects=50, **arguments)
+        if number % 13 == 0:
+            for _ in range(random.randrange(10)):
+                await asyncio.sleep(0)
+            future.cancel()
+        try:
+            response = await future
+        except asyncio.CancelledError:
+            outcomes["cancelled"] += 1
+        except HTTPStreamClosedError:
+            outcomes["closed"] += 1
+        else:
+            outcomes["answered"] += 1
+            if "streaming_callback" not in arguments:
+                assert response.body == path.encode()
+
+    limits = {"max_clients": 8, "max_connections_per_origin": 5, "idle_timeout": 0.05}
+    async with serving(moody.talk) as server, serving(moody.talk) as other, using(**limits) as client:
+        for start in range(0, 400, 40):
+            urls = [random.choice((server.url, other.url)) for _ in range(40)]
+            await asyncio.gather(*[one(client, url, start + index) for index, url in enumerate(urls)])
+            assert not client.active
+            assert not client.queue
+        assert b"evil" not in b"".join(pieces)
+        assert outcomes["answered"] > 200
+        assert client.pool.idle <= 8
+        assert client.sweeper._watched.keys() <= {client.pool}

@@ -6,7 +6,7 @@ the framing of what is on the wire could be in doubt.
 
 import select
 from collections.abc import Callable, Hashable
-from typing import Protocol
+from typing import Any, Protocol
 
 from webfw.iostream import Wire
 from webfw.sansio.errors import RemoteProtocolError
@@ -83,6 +83,7 @@ class Connection:
         "_max_body_size",
         "_method",
         "_paused",
+        "_poll",
         "_seen",
         "_tail",
         "idle_since",
@@ -125,6 +126,8 @@ class Connection:
         #: Whether the peer has closed its side in an orderly way, and whether the connection is gone (with an error).
         self._ended = False
         self._error: Exception | None = None
+        #: Asks the system about the socket (a ``select.poll`` object).
+        self._poll: Any = None
         wire.consumer = self
 
     # What its user does.
@@ -180,11 +183,13 @@ class Connection:
         if self.wire.closing or sock is None:
             return True
         try:
-            if hasattr(select, "poll"):  # where select() cannot take every descriptor
+            if not hasattr(select, "poll"):  # on such systems select() takes every descriptor
+                return bool(select.select([sock.fileno()], [], [], 0)[0])
+            if self._poll is None:
                 poll = select.poll()
                 poll.register(sock.fileno(), select.POLLIN)
-                return bool(poll.poll(0))
-            return bool(select.select([sock.fileno()], [], [], 0)[0])
+                self._poll = poll
+            return bool(self._poll.poll(0))
         except (OSError, ValueError):  # closed by now
             return True
 

@@ -179,26 +179,28 @@ class Pool(Generic[_K]):
     def take(self, key: Hashable, now: float, sure: bool = False) -> _K | None:
         """The connection at a key that was used last; None when there is none.
 
+        None of which the system knows that something has come: what was not asked for would be taken for the answer to
+        the next request.
+
         :param now: the loop's time.
         :param sure: take only one that the server surely means to keep: it has served more than one request, or stood
-            for a while; and the farewell for which the loop has had no time yet has not come.
+            for a while.
         """
         kept = self._idle.get(key)
+        if kept and kept[0].idle_since + self._idle_timeout <= now:
+            self.deadline_passed(now)  # by a loop that stood still, as that of the blocking client does
+            kept = self._idle.get(key)
         if not kept:
             return None
-        if kept[0].idle_since + self._idle_timeout <= now:
-            self.deadline_passed(now)  # by a loop that stood still, as that of the blocking client does
-            return self.take(key, now, sure)
-        if not sure:
-            self._idle_count -= 1
-            return kept.pop()
         for index in range(len(kept) - 1, -1, -1):
             connection = kept[index]
             if connection.hung_up():
-                self.forget(connection)
+                del kept[index]
+                self._idle_count -= 1
                 connection.abort()
-            elif connection.requests > 1 or connection.idle_since + SETTLED <= now:
-                self.forget(connection)
+            elif not sure or connection.requests > 1 or connection.idle_since + SETTLED <= now:
+                del kept[index]
+                self._idle_count -= 1
                 return connection
         return None
 

@@ -85,7 +85,7 @@ class Streamed:
     :param failed: called with what it has raised, after `take` has returned False.
     """
 
-    __slots__ = ("_callback", "_context", "_decoder", "_failed", "_left", "_resume", "_task")
+    __slots__ = ("_callback", "_context", "_decoder", "_failed", "_left", "_resume", "_task", "_waiting")
 
     def __init__(
         self,
@@ -102,6 +102,7 @@ class Streamed:
         self._context = context
         self._resume = resume
         self._failed = failed
+        self._waiting: Awaitable[Any] | None = None
         self._task: asyncio.Task[None] | None = None
 
     def take(self, data: bytes) -> bool:
@@ -121,11 +122,13 @@ class Streamed:
             waiting = self._context.run(self._callback, piece)
             if waiting is not None and inspect.isawaitable(waiting):
                 loop = asyncio.get_running_loop()
+                self._waiting = waiting
                 self._task = loop.create_task(self._wait(waiting, rest), context=self._context.copy())
                 return False
         return True
 
     async def _wait(self, waiting: Awaitable[Any], rest: Iterator[bytes]) -> None:
+        self._waiting = None
         # A border: the callback is the program's.
         try:
             await waiting
@@ -159,3 +162,6 @@ class Streamed:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
+        waiting, self._waiting = self._waiting, None
+        if inspect.iscoroutine(waiting):  # the task was not begun, and Python would warn of it
+            waiting.close()
