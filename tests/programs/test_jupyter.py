@@ -16,7 +16,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.programs.drive import BY, PYTHON, Answer, Client, Program, eventually, on_webfw
+from tests.programs.drive import BY, PYTHON, Answer, Client, Program, eventually, free_port, on_webfw
 from tests.programs.kernels import Channels, open_channels
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,14 @@ class Jupyter:
         spec = {"argv": argv, "display_name": "on webfw", "language": "python"}
         (kernel / "kernel.json").write_text(json.dumps(spec))
         self.program = run_on_webfw(
-            *("-m", "jupyter_server", "--ip=127.0.0.1", "--port=0", "--no-browser", "--allow-root"),
+            *(
+                "-m",
+                "jupyter_server",
+                "--ip=127.0.0.1",
+                f"--port={free_port()}",
+                "--no-browser",
+                "--allow-root",
+            ),
             f"--IdentityProvider.token={TOKEN}",
             f"--ServerApp.root_dir={self.files}",
             "--ZMQChannelsWebsocketConnection.iopub_data_rate_limit=1e9",
