@@ -399,6 +399,32 @@ def test_a_descriptor_the_system_refuses_is_not_kept(tmp_path: Any) -> None:
     loop.close()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors there cannot be asked")
+@pytest.mark.parametrize("blocking", [True, False])
+@pytest.mark.parametrize("events", [IOLoop.READ, IOLoop.WRITE, IOLoop.READ | IOLoop.WRITE])
+def test_whether_a_descriptor_waits_is_its_owners_affair(loop: IOLoop, events: int, blocking: bool) -> None:
+    """What reads it may be another library, in a thread, or another process: uvloop would make it fail there."""
+    a, b = socket.socketpair()
+    a.setblocking(blocking)
+    seen: list[bool] = []
+
+    def ready(fd: Any, event: int) -> None:
+        seen.append(os.get_blocking(a.fileno()))
+        loop.update_handler(fd, IOLoop.READ | IOLoop.WRITE)
+        seen.append(os.get_blocking(a.fileno()))
+        loop.remove_handler(fd)
+        loop.stop()
+
+    loop.add_handler(a, ready, events)
+    assert os.get_blocking(a.fileno()) is blocking
+    b.send(b"x")
+    run(loop)
+    assert seen == [blocking, blocking]
+    assert os.get_blocking(a.fileno()) is blocking
+    a.close()
+    b.close()
+
+
 def test_a_handler_that_fails_is_logged(loop: IOLoop, expect_log: Any) -> None:
     a, b = socket.socketpair()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import datetime
 import functools
@@ -9,7 +10,7 @@ import inspect
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from webfw.concurrent import is_future
@@ -300,14 +301,16 @@ class IOLoop(Configurable):
         loop = self.selector_loop
         if bool(events & IOLoop.READ) != (fd in self.readers):
             if events & IOLoop.READ:
-                loop.add_reader(fd, self._handle_event, fd, IOLoop.READ)
+                with _kept_blocking(fd):
+                    loop.add_reader(fd, self._handle_event, fd, IOLoop.READ)
                 self.readers.add(fd)
             else:
                 self.readers.discard(fd)
                 loop.remove_reader(fd)
         if bool(events & IOLoop.WRITE) != (fd in self.writers):
             if events & IOLoop.WRITE:
-                loop.add_writer(fd, self._handle_event, fd, IOLoop.WRITE)
+                with _kept_blocking(fd):
+                    loop.add_writer(fd, self._handle_event, fd, IOLoop.WRITE)
                 self.writers.add(fd)
             else:
                 self.writers.discard(fd)
@@ -470,3 +473,20 @@ class IOLoop(Configurable):
         :raises TypeError: it is no ``ThreadPoolExecutor``.
         """
         self.asyncio_loop.set_default_executor(executor)
+
+
+@contextlib.contextmanager
+def _kept_blocking(fd: int) -> Iterator[None]:
+    """Undo what uvloop does to a descriptor it is to watch, whose owner may rely on calls that wait.
+
+    It makes it non-blocking, and not only for this program: the flag belongs to the open file, as of a terminal.
+    """
+    try:
+        blocking = os.get_blocking(fd)
+    except (AttributeError, OSError):  # Windows; or no descriptor, which the loop tells better
+        blocking = False
+    try:
+        yield
+    finally:
+        if blocking:
+            os.set_blocking(fd, True)
