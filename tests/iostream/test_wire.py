@@ -299,3 +299,32 @@ async def test_a_consumer_may_end_it_when_the_buffer_has_drained(how: str) -> No
     await asyncio.sleep(0)
     assert consumer.lost == [None]
     far.close()
+
+
+@pytest.mark.parametrize("package", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=repr)
+def test_what_is_to_end_the_program_ends_the_loop(package: str, error: BaseException) -> None:
+    """Such as Ctrl-C while a request is answered: uvloop takes what a protocol raises for the connection's error."""
+    loop = pytest.importorskip(package).new_event_loop()
+    near, far = socket.socketpair()
+    near.setblocking(False)
+
+    class Interrupted(Consumer):
+        def data_received(self, data: bytes) -> None:
+            raise error
+
+    def connected(wire: Wire) -> None:
+        wire.consumer = Interrupted()
+
+    try:
+        _, wire = loop.run_until_complete(loop.create_connection(lambda: Wire(loop, connected), sock=near))
+        far.send(b"x")
+        loop.call_later(10, loop.stop)
+        with pytest.raises(type(error)) as raised:
+            loop.run_forever()
+        assert raised.value is error
+        wire.abort()
+        loop.run_until_complete(asyncio.sleep(0))
+    finally:
+        far.close()
+        loop.close()

@@ -70,6 +70,10 @@ def _discard(data: Any) -> None:
     """Stand in for ``write`` once the wire is closing, where asyncio would log a warning."""
 
 
+def _raise(error: BaseException) -> None:
+    raise error
+
+
 class Wire(asyncio.BufferedProtocol):
     """One connection as its consumer sees it.
 
@@ -212,7 +216,11 @@ class Wire(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.consumer.data_received(bytes(self._buffer[:nbytes]))
+        try:
+            self.consumer.data_received(bytes(self._buffer[:nbytes]))
+        except (KeyboardInterrupt, SystemExit) as error:
+            # From here uvloop would log it and go on; what a callback of the loop's own raises ends both loops.
+            self.loop.call_soon(_raise, error)
 
     def eof_received(self) -> bool:
         self.eof = True
