@@ -171,6 +171,156 @@ def test_patching_by_name_reaches_webfw() -> None:
     assert installed(code) == "patched"
 
 
+# --- import hooks, as instrumentations have them ---
+
+#: The least of one: it lets the others find a module, and is called with what its loader has made.
+HOOKS = """
+import importlib.abc, importlib.util, sys
+
+class Hooks(importlib.abc.MetaPathFinder):
+    def __init__(self):
+        self.called, self.inside = [], set()
+    def find_spec(self, name, path, target=None):
+        if not name.startswith("tornado") or name in self.inside:
+            return None
+        self.inside.add(name)
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.inside.discard(name)
+        spec.loader = Chained(spec.loader, self)
+        return spec
+
+class Chained(importlib.abc.Loader):
+    def __init__(self, loader, hooks):
+        self.loader, self.hooks = loader, hooks
+    def create_module(self, spec):
+        return self.loader.create_module(spec)
+    def exec_module(self, module):
+        self.loader.exec_module(module)
+        self.hooks.called.append(module.__name__)
+        if module.__name__ == "tornado.escape":
+            see(module)
+
+def see(module):
+    pass
+
+hooks = Hooks()
+sys.meta_path.insert(0, hooks)
+"""
+INSTALL = "\nfrom webfw import tornado_compat\ntornado_compat.install()\n"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_hooks_see_what_is_imported(when: str) -> None:
+    first = HOOKS + INSTALL if when == "before" else INSTALL + HOOKS
+    code = "import tornado.escape\nprint(hooks.called, tornado.escape.__name__)"
+    out = run("-c", first + code)[0]
+    assert out.startswith("['tornado', ")
+    assert "'tornado.escape'" in out
+    assert out.endswith("webfw.escape")
+
+
+def test_hooks_see_what_rooms_import_of_each_other() -> None:
+    code = """
+import tornado.web
+needed = ["httpserver", "routing", "httputil", "escape", "ioloop", "iostream", "locale", "log", "template", "util"]
+for name in needed:
+    assert hooks.called.count("tornado." + name) == 1, name
+    assert sys.modules["tornado." + name] is sys.modules["webfw." + name]
+assert hooks.called[-1] == "tornado.web"
+before = list(hooks.called)
+import tornado.log, tornado.queues
+print(hooks.called[len(before):], "tornado.testing" in sys.modules)
+"""
+    assert run("-c", INSTALL + HOOKS + code)[0] == "['tornado.locks', 'tornado.queues'] False"
+
+
+def test_a_room_that_is_half_imported_is_not_shown_to_hooks() -> None:
+    code = """
+def see(module):
+    print("escape is here", "tornado.web" in sys.modules)
+
+class First(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "webfw.routing":  # while webfw.web is being imported
+            import tornado.escape
+
+sys.meta_path.insert(0, First())
+import webfw.web
+assert "webfw.web" in sys.modules
+print("web is here", "tornado.web" in sys.modules)
+import tornado.locks
+print("locks is here", "tornado.web" in sys.modules)
+"""
+    out = run("-c", INSTALL + HOOKS + code)[0].splitlines()
+    assert out == ["escape is here False", "web is here False", "locks is here True"]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_what_a_hook_does_to_a_module_reaches_webfw(own: bool) -> None:
+    """Whether the module was made by the loader, or by the hook's."""
+    code = """
+import types
+
+def see(module):
+    import webfw.escape
+    assert isinstance(module, types.ModuleType)
+    assert module.json_encode is webfw.escape.json_encode
+    assert module.__dict__ is vars(module) is vars(webfw.escape) and module.__file__ == webfw.escape.__file__
+    assert "json_encode" in dir(module)
+    module.json_encode = lambda value: "patched"
+    module.__loader__ = module.__spec__.loader = module.__spec__.loader
+    module.more = 1
+    del module.xhtml_escape
+    print(module.__name__, module.__spec__.name, module.__package__)
+
+import tornado.escape, webfw.escape
+assert tornado.escape is webfw.escape
+print(webfw.escape.json_encode(1), tornado.escape.more, hasattr(webfw.escape, "xhtml_escape"))
+print(webfw.escape.__spec__.name, type(webfw.escape.__loader__).__name__)
+"""
+    hooks = HOOKS if own else HOOKS.replace("return self.loader.create_module(spec)", "return None")
+    assert run("-c", INSTALL + hooks + code)[0].splitlines() == [
+        "tornado.escape tornado.escape tornado",
+        "patched 1 False",
+        "webfw.escape SourceFileLoader",
+    ]
+
+
+def test_wrapt() -> None:
+    """A package many instrumentations are made with."""
+    pytest.importorskip("wrapt")
+    code = """
+import wrapt
+
+def hook(module):
+    wrapt.wrap_function_wrapper(module, "HTTPHeaders.get_list", lambda wrapped, me, args, kwargs: ["wrapped"])
+
+wrapt.register_post_import_hook(hook, "tornado.httputil")
+"""
+    use = "import tornado.web\nprint(tornado.web.httputil.HTTPHeaders().get_list('x'))"
+    assert run("-c", INSTALL + code + use)[0] == "['wrapped']"
+    assert run("-c", code + INSTALL + use)[0] == "['wrapped']"
+
+
+def test_its_finder_stands_before_all_that_could_find_tornado() -> None:
+    code = """
+import importlib.machinery, sys
+kinds = [type(finder).__name__ for finder in sys.meta_path]
+from importlib.machinery import BuiltinImporter, PathFinder
+places = [sys.meta_path.index(BuiltinImporter), sys.meta_path.index(PathFinder)]
+print(kinds.index("_Finder") < min(places), kinds[0])
+"""
+    hook = "import sys\nclass Mine:\n    find_spec = staticmethod(lambda *a: None)\nsys.meta_path.insert(0, Mine())\n"
+    assert run("-c", hook + INSTALL + code)[0] == "True Mine"
+    turned = "import sys\nsys.meta_path.reverse()\n"  # nothing says that the builtin ones come first
+    assert run("-c", turned + INSTALL + code)[0].startswith("True ")
+    emptied = "import sys, webfw.tornado_compat\nmissing = sys.meta_path[:]\nsys.meta_path.clear()\n"
+    back = "sys.meta_path.extend(missing)\nimport tornado.web\nprint(tornado.web.__name__)"
+    assert run("-c", emptied + INSTALL.strip() + "\n" + back)[0] == "webfw.web"
+
+
 # --- loggers ---
 
 

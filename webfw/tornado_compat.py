@@ -98,9 +98,22 @@ def install() -> None:
             f"Tornado itself has been imported already ({', '.join(loaded[:5])}, from {where}): call "
             "webfw.tornado_compat.install() before the first import that needs Tornado"
         )
-    sys.meta_path.insert(0, _Finder())
+    sys.meta_path.insert(_place_for_finder(), _Finder())
     importlib.invalidate_caches()
     _rename_loggers()
+
+
+def _place_for_finder() -> int:
+    """Where in ``sys.meta_path``: before all that could find a Tornado, after hooks that want to see it found."""
+    standard = (
+        importlib.machinery.BuiltinImporter,
+        importlib.machinery.FrozenImporter,
+        importlib.machinery.PathFinder,
+    )
+    for place, finder in enumerate(sys.meta_path):
+        if finder in standard:
+            return place
+    return 0
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -170,8 +183,54 @@ class _Alias(importlib.abc.Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
+        real = importlib.import_module(self._ours)
+        if module is not real:
+            vars(module)["_webfw_module"] = real
+            module.__class__ = _StandIn
         # What stands here when a loader has ended is what an import gives.
-        sys.modules[module.__name__] = importlib.import_module(self._ours)
+        sys.modules[module.__name__] = real
+        _alias_what_is_loaded()
+
+
+class _StandIn(ModuleType):
+    """What becomes of the module that an import of an alias began with: import hooks are given it when it has ended.
+
+    It keeps its own name and what else the import system has set, by which hooks know what they are called for.  All
+    that they read or replace is webfw's.
+    """
+
+    _webfw_module: ModuleType
+    _OWN = frozenset(["__name__", "__spec__", "__loader__", "__package__", "__class__", "_webfw_module"])
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in _StandIn._OWN:
+            return object.__getattribute__(self, name)
+        return getattr(self._webfw_module, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _StandIn._OWN:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._webfw_module, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._webfw_module, name)
+
+    def __dir__(self) -> Iterable[str]:
+        return dir(self._webfw_module)
+
+
+def _alias_what_is_loaded() -> None:
+    """Import under Tornado's names what rooms have imported of each other under webfw's.
+
+    Tornado's modules import each other by those names: hooks wait for them, and programs look into ``sys.modules``.
+    """
+    for room in sorted(_ROOMS):
+        real = sys.modules.get("webfw." + room)
+        if real is None or "tornado." + room in sys.modules:
+            continue
+        if not getattr(real.__spec__, "_initializing", False):  # what hooks may not see yet
+            importlib.import_module("tornado." + room)
 
 
 class _TornadoMetadata(importlib.metadata.Distribution):
