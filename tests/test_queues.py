@@ -87,6 +87,49 @@ async def test_putters_are_let_in_in_the_order_they_came() -> None:
     assert queue.empty()
 
 
+@given(st.lists(st.integers(-50, 50), max_size=20), st.integers(-50, 50))
+async def test_what_cannot_be_compared_was_not_put(numbers: list[int], number: int) -> None:
+    class Odd(int):
+        """A number that 0 cannot be compared with: the push may fail at once, or on its way up."""
+
+        def __lt__(self, other: int) -> bool:
+            if other == 0:
+                raise TypeError("not with 0")
+            return int(self) < int(other)
+
+    queue: PriorityQueue[int] = PriorityQueue()
+    for each in numbers:
+        queue.put_nowait(each)
+    before = list(queue._queue)
+    try:
+        queue.put_nowait(Odd(number))
+    except TypeError:
+        assert queue._queue == before
+        left = numbers
+    else:
+        left = [*numbers, number]
+    for _ in left:
+        queue.task_done()
+    assert queue.join().done()
+    if left is numbers:
+        assert [queue.get_nowait() for _ in left] == sorted(left)
+
+
+@pytest.mark.parametrize("get", [PriorityQueue.get, PriorityQueue.get_nowait])
+async def test_a_waiting_item_that_cannot_be_put_is_the_fault_of_who_brought_it(get: Any) -> None:
+    queue: PriorityQueue[Any] = PriorityQueue(maxsize=1)
+    queue.put_nowait(1)
+    wrong, right = queue.put("one"), queue.put(2)
+    assert await gen.convert_yielded(gen.maybe_future(get(queue))) == 1
+    with pytest.raises(TypeError, match="not supported between"):
+        await wrong
+    await right
+    assert queue.get_nowait() == 2
+    queue.task_done()
+    queue.task_done()
+    assert queue.join().done()
+
+
 @pytest.mark.parametrize(("kind", "first"), [(Queue, 2), (PriorityQueue, 1), (LifoQueue, 1)])
 async def test_one_who_waits_for_room_competes_for_the_next_get(kind: Any, first: int) -> None:
     queue = kind(2)

@@ -158,9 +158,10 @@ class Queue(Generic[_T]):
         return _Items(self)
 
     def _add(self, item: _T) -> None:
+        # First: what a subclass cannot take was not put.
+        self._put(item)
         self._unfinished_tasks += 1
         self._finished.clear()
-        self._put(item)
         # Through the queue even when somebody waits for it: `_put` and `_get` see every item.
         getter = self._getters.pop()
         if getter is not None:
@@ -168,11 +169,18 @@ class Queue(Generic[_T]):
 
     def _let_in(self) -> None:
         """Put the item of the first who waits for room, as one is about to be taken out."""
-        if self._putters and self.qsize() <= self._maxsize:
+        while self._putters and self.qsize() <= self._maxsize:
             putter = self._putters.pop()
-            if putter is not None:
+            if putter is None:
+                return
+            try:
                 self._add(putter.item)
+            except Exception as error:
+                # A border: `_put` may be anybody's, and an item it cannot take is the business of who brought it.
+                putter.set_exception(error)
+            else:
                 putter.set_result(None)
+                return
 
     def _take_back(self, item: _T) -> None:
         getter = self._getters.pop()
@@ -233,7 +241,24 @@ class PriorityQueue(Queue[_T]):
         self._queue = []
 
     def _put(self, item: _T) -> None:
-        heapq.heappush(self._queue, item)
+        try:
+            heapq.heappush(self._queue, item)
+        except BaseException:
+            self._take_out(item)
+            raise
+
+    def _take_out(self, item: _T) -> None:
+        """Undo a push that has failed: the item was on its way up when it met one that it cannot be compared with."""
+        heap = self._queue
+        place = len(heap) - 1
+        way = []
+        while heap[place] is not item:
+            way.append(place)
+            place = (place - 1) // 2
+        for below in reversed(way):
+            heap[place] = heap[below]
+            place = below
+        heap.pop()
 
     def _get(self) -> _T:
         item: _T = heapq.heappop(self._queue)
