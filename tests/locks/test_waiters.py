@@ -1,6 +1,7 @@
 """Lines of waiters: order, deadlines, and what becomes of a result that nobody can take."""
 
 import asyncio
+import contextlib
 import datetime
 import gc
 import types
@@ -50,6 +51,21 @@ async def test_deadlines_that_are_over(timeout: Any) -> None:
         await line.join(timeout)
     assert not line
     assert await Line(late="late").join(timeout) == "late"
+
+
+async def test_the_traceback_of_a_deadline_keeps_nothing_alive() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        waiter = Line().join(datetime.timedelta(milliseconds=1))
+        with contextlib.suppress(TimeoutError):
+            await waiter
+        gone = weakref.ref(waiter)
+        del waiter
+        await asyncio.sleep(0)  # the loop has just called back
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 async def test_deadlines_to_come() -> None:

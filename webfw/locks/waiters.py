@@ -38,17 +38,20 @@ class Waiter(asyncio.Future[Any]):
         return super().cancel(msg)
 
     def __await__(self) -> Generator[Any, None, Any]:
-        if not self.done():
-            try:
+        try:
+            if not self.done():
                 yield from super().__await__()
-            except BaseException:
-                self.line.leave(self)
-                # The task was cancelled after this future was done and before it could run: it will never see what
-                # it was given.
-                if self.give_back and self.done() and not self.cancelled() and not self.exception():
-                    self.give_back(self.result())
-                raise
-        return self.result()
+            return self.result()
+        except BaseException:
+            self.line.leave(self)
+            # The task was cancelled after this future was done and before it could run: it will never see what it
+            # was given.
+            if self.give_back and self.done() and not self.cancelled() and not self.exception():
+                self.give_back(self.result())
+            raise
+        finally:
+            # The traceback of this future's exception leads to this frame, which must not lead back.
+            del self
 
     __iter__ = __await__
 
