@@ -41,9 +41,9 @@ _serial = itertools.count(1)
 
 
 def change(path: Path, text: str) -> None:
-    """Write a file, with a time of modification that it has not had before."""
+    """Write a file, with a time of modification that it has not had before, and that lies in no program's life."""
     path.write_text(text, encoding="utf-8")
-    os.utime(path, (time.time(), time.time() + next(_serial)))
+    os.utime(path, (time.time(), time.time() - 1000 + next(_serial)))
 
 
 @pytest.fixture
