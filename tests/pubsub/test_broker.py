@@ -261,4 +261,5 @@ def test_fan_out_goes_on_after_a_failure(expect_log: Any) -> None:
 def test_stats_show_themselves() -> None:
     stats = BrokerStats()
     stats.gaps = 3
-    assert repr(stats) == "BrokerStats(closed=0, delivered=0, dropped=0, gaps=3, published=0, recovered=0)"
+    text = "BrokerStats(closed=0, delivered=0, dropped=0, gaps=3, published=0, reconnects=0, recovered=0)"
+    assert repr(stats) == text

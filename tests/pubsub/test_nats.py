@@ -217,7 +217,7 @@ async def test_what_was_missed_in_an_outage_is_recovered(tmp_path: Path, expect_
                     expect_log("webfw.general", "the connection is back", level=20, count=1),
                 ):
                     proxy.shut()
-                    await soon(lambda: not reader._server.connected)
+                    await soon(lambda: not reader.connected)
                     for n in range(1, 50):
                         await writer.publish("a", n)
                     with pytest.raises(BrokerUnavailable, match="no connection now"):
@@ -230,6 +230,8 @@ async def test_what_was_missed_in_an_outage_is_recovered(tmp_path: Path, expect_
                 await writer.publish("quiet", 1)
                 assert plain(await take(quiet, 1)) == [1]
             assert reader.stats.gaps == 0
+            assert reader.stats.reconnects == 1
+            assert reader.connected
 
 
 async def test_too_long_an_outage_is_a_gap(tmp_path: Path, expect_log: Any) -> None:

@@ -402,10 +402,13 @@ async def test_restart_without_data_is_a_gap(
             with pytest.raises(BrokerUnavailable, match="127"):
                 await broker.publish("a", "nobody")
             await until_away(lambda: broker.history("a"))
+            assert not broker.connected
             server.start()
             await publish_until_done(broker, "a", 2)
             got = await take(events, 2)
             assert got == [Gap("a", "history"), 2]
+            assert broker.connected
+            assert broker.stats.reconnects == 1
         assert not (await broker.history("a", seen)).complete
 
 

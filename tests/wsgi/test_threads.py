@@ -267,6 +267,7 @@ async def test_too_many_are_sent_away(serve: Serve, mode: str) -> None:
         for i, client in enumerate(clients):
             client.send(request(f"/wait{i}"))
         await until(lambda: _taken(served) == 5)
+        assert served.container.load() == {"threads": 2, "busy": 2, "waiting": 3, "max_waiting": 3}
         late = await served.connect()
         for _ in range(2):
             answer = await late.ask()
@@ -277,6 +278,7 @@ async def test_too_many_are_sent_away(serve: Serve, mode: str) -> None:
         assert [(await client.answer()).body for client in clients] == [b"waited"] * 5
         await until(lambda: _taken(served) == 0)
         assert (await late.ask()).body == b"quick"
+        await until(lambda: served.container.load()["busy"] == 0)
 
 
 def _taken(served: Any) -> int:

@@ -58,12 +58,14 @@ class BrokerStats:
     :ivar gaps: times a listener was told that it has missed messages.
     :ivar dropped: messages dropped for slow subscribers.
     :ivar closed: subscriptions ended because they were too slow.
+    :ivar reconnects: times the connection was lost and is back.
     """
 
-    __slots__ = ("closed", "delivered", "dropped", "gaps", "published", "recovered")
+    __slots__ = ("closed", "delivered", "dropped", "gaps", "published", "reconnects", "recovered")
 
     def __init__(self) -> None:
         self.published = self.delivered = self.recovered = self.gaps = self.dropped = self.closed = 0
+        self.reconnects = 0
 
     def __repr__(self) -> str:
         return "BrokerStats(" + ", ".join(f"{name}={getattr(self, name)}" for name in self.__slots__) + ")"
@@ -132,6 +134,11 @@ class Broker(ABC):
         self.backlog = backlog
         self.policy: Policy = policy
         self.stats = BrokerStats()
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is connected now, as far as this process knows; True for one that needs no connection."""
+        return True
 
     @abstractmethod
     async def start(self) -> None:

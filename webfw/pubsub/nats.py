@@ -151,6 +151,10 @@ class NatsBroker(HubBroker):
 
     # The connection.
 
+    @property
+    def connected(self) -> bool:
+        return self._server.connected
+
     async def engine_start(self) -> None:
         from nats.aio.client import Client
 
@@ -206,6 +210,7 @@ class NatsBroker(HubBroker):
 
     async def _reconnected(self) -> None:
         if not self._closed:
+            self.stats.reconnects += 1
             gen_log.info("%s: the connection is back", self.shown)
             self._resync()
 

@@ -156,6 +156,10 @@ class RedisBroker(HubBroker):
 
     # Connecting, and connecting again.
 
+    @property
+    def connected(self) -> bool:
+        return self._live is not None
+
     async def engine_start(self) -> None:
         try:
             async with asyncio.timeout(self.timeout):
@@ -187,6 +191,7 @@ class RedisBroker(HubBroker):
                 attempt = 0
                 if away:
                     away = False
+                    self.stats.reconnects += 1
                     gen_log.info("%s is back", self.shown)
                 self._live = live
                 self._change_state().set_result(live)

@@ -309,6 +309,23 @@ class WSGIContainer(HTTPServerConnectionDelegate):
             summary = f"{request.method} {request.uri} ({request.remote_ip})"
             access_log.log(level, "%d %s %.2fms", status_code, summary, 1000.0 * request.request_time())
 
+    def load(self) -> dict[str, int]:
+        """How much it has to do.
+
+        :returns: ``threads``, how many there may be; ``busy``, those that run a request; ``waiting``, requests for
+            which none is free; ``max_waiting``, how many of these there may be.  On the loop, nothing is ever busy.
+        """
+        if self._pool is not None:
+            size, running = self._pool.size, self._pool.busy
+        else:
+            size, running = (0 if self._inline else max(1, self.threads)), self._waiting
+        return {
+            "threads": size,
+            "busy": min(running, size),
+            "waiting": max(0, running - size),
+            "max_waiting": self._max_waiting,
+        }
+
     def close(self) -> None:
         """Have the threads end when they are done with what waits; a request that comes later starts them again."""
         if self._pool is not None:

@@ -373,12 +373,14 @@ async def test_a_hub_that_dies(path: str, make: Make, hub_of: Any, expect_log: A
         first = hub_of(path).pid
         with expect_log("webfw.general", LOST, count=2):
             os.kill(first, signal.SIGKILL)
-            while one._link is not None:
+            while one.connected:
                 await asyncio.sleep(0.001)
             with pytest.raises(BrokerUnavailable, match="there is no connection to the hub now"):
                 await one.publish("a", "during")
             await connected_again(one)
             await connected_again(two)
+        assert one.connected
+        assert one.stats.reconnects == two.stats.reconnects == 1
         assert hub_of(path).pid != first
         assert await anext(events) == Gap("a", "history")
         after = await one.publish("a", "after")

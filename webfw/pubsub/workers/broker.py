@@ -95,6 +95,10 @@ class WorkersBroker(HubBroker):
 
     # The connection.
 
+    @property
+    def connected(self) -> bool:
+        return self._link is not None
+
     async def engine_start(self) -> None:
         if not hasattr(socket, "AF_UNIX"):
             raise BrokerUnavailable(
@@ -199,6 +203,7 @@ class WorkersBroker(HubBroker):
                     gen_log.warning("%s; it is tried again", told)
         self._link = link
         self._since = loop.time()
+        self.stats.reconnects += 1
         gen_log.info("%s: connected to the hub again", self.url)
         channels = list(self.channels.values())
         for result in await asyncio.gather(
