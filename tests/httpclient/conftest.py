@@ -65,7 +65,7 @@ class Server:
         self.calls.append(call)
         try:
             await self.talk(call)
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+        except (asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
             pass
         finally:
             self.tasks.discard(task)
@@ -79,6 +79,8 @@ class Server:
             call.answer(head.split()[1].encode())
 
     async def end(self) -> None:
+        for _ in range(5):  # who was accepted last has no task yet
+            await asyncio.sleep(0)
         for task in list(self.tasks):
             task.cancel()
         while self.tasks:
