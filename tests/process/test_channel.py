@@ -2,8 +2,11 @@
 
 import json
 import os
+import select
 import socket
+import threading
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,3 +112,24 @@ def test_no_descriptor_is_inherited() -> None:
     theirs.close()
     if before:
         assert len(list(Path("/proc/self/fd").iterdir())) == before - 2
+
+
+def test_several_threads_may_send() -> None:
+    ours, theirs = channel_pair()
+    threads = [
+        threading.Thread(target=lambda n=n: [ours.send({"thread": n, "number": i}) for i in range(200)])
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    heard: list[dict[str, Any]] = []
+    while len(heard) < 800:
+        select.select([theirs], [], [], 5)
+        ours.flush()
+        heard += theirs.receive()
+    for thread in threads:
+        thread.join()
+    for n in range(4):
+        assert [message["number"] for message in heard if message["thread"] == n] == list(range(200))
+    ours.close()
+    theirs.close()

@@ -28,7 +28,7 @@ def test_a_worker_that_serves_is_told_over_its_line(child: "subprocess.Popen[byt
     member = Member(3, 2, child.pid, ours)
     member.state = State.READY
     member.tell(Order.DRAIN, 5.0)
-    assert theirs.receive() == [{"order": "drain"}]
+    assert theirs.receive() == [{"order": "drain", "replaced": False}]
     assert member.state is State.LEAVING
     assert 5.5 < member.kill_at - time.monotonic() <= 6.0
     assert child.poll() is None

@@ -206,7 +206,7 @@ def test_an_application_that_does_not_load_ends_the_start(
     assert "all ready" not in text
     if "broken" in application:
         assert "ValueError: broken" in text
-        assert re.search(r"worker \d \(process \d+\) cannot serve: ValueError: broken", text)
+        assert re.search(r"cannot start worker \d \(process \d+\) ValueError: broken", text)
     assert len(re.findall(r"exited \d \d+", text)) <= int(workers)  # nobody was started twice
 
 

@@ -15,12 +15,15 @@ def stand_still(seconds: float) -> None:
 
 
 def test_a_block_is_logged_once_with_its_place(expect_log: Any) -> None:
-    dog = Watchdog(0.05)
+    told: list[str] = []
+    dog = Watchdog(0.05, blocked=told.append)
     dog.start()
     try:
         with expect_log("webfw.application", "has been blocked for 0.* seconds by:", count=1) as records:
             stand_still(0.3)
         assert "in stand_still" in records[0].getMessage()
+        assert len(told) == 1
+        assert records[0].getMessage().endswith(told[0])
         with expect_log("webfw.application", r"turns again; it was blocked for 0\.[3-9] seconds", count=1):
             assert dog.beat() >= 0.3
     finally:

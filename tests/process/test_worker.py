@@ -134,6 +134,8 @@ async def test_its_watchdog_sees_a_block(lines: Any, expect_log: Any) -> None:
     line.worker.attach()
     with expect_log("webfw.application", "blocked for"):
         time.sleep(0.3)
+        # It was told while the loop could not be asked.
+        assert "time.sleep(0.3)" in (await line.next("blocked"))["blocked"]
         await line.next("beat")
         await asyncio.sleep(0.05)
     line.close()

@@ -15,8 +15,10 @@ import types
 from pathlib import Path
 from typing import Any
 
+from webfw.process.control import ControlServer
 from webfw.process.roster import Member
 from webfw.process.supervisor import Program, Supervisor, TreeSettings
+from webfw.process.systemd import Notifier
 from webfw.process.worker import LOAD_FAILED, Order, Worker
 
 
@@ -88,7 +90,7 @@ class Tree(Program):
         order = await worker.order()
         if order is Order.DRAIN:
             server.close()
-            for _ in range(5):  # what has been accepted, but is not known yet
+            for _ in range(20):  # what has been accepted, but is not known yet
                 await asyncio.sleep(0)
             again = asyncio.ensure_future(worker.order())
             running = asyncio.ensure_future(asyncio.wait(connections)) if connections else None
@@ -120,8 +122,14 @@ class Tree(Program):
         say("supervisor reopens")
 
     def upgrade(self) -> int | None:
-        command = [sys.executable, "-c", "import sys; sys.exit(7)"]
+        command = [sys.executable, "-c", os.environ.get("SUCCESSOR", "import sys; sys.exit(7)")]
         return os.spawnv(os.P_NOWAIT, sys.executable, command)
+
+    def cannot_start(self, member: Member, why: str) -> None:
+        say("cannot start", member, why.strip().splitlines()[-1])
+
+    def describe(self) -> dict[str, Any]:
+        return {"serving": f"a tree on port {self.sock.getsockname()[1]}"}
 
     def ending(self) -> None:
         say("ending")
@@ -152,6 +160,9 @@ def main() -> int:
         )
 
     signal.signal(signal.SIGALRM, show_stacks)
+    if "CONTROL" in os.environ:
+        supervisor.guests.append(ControlServer(supervisor, os.environ["CONTROL"]))
+    supervisor.guests.append(Notifier(supervisor))
     return supervisor.run()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ Message = dict[str, Any]
 
 
 class Channel:
-    """One end of a pair.  Nothing here ever waits.
+    """One end of a pair.  Nothing here ever waits; any thread may send.
 
     :param sock: a connected stream socket.
     """
@@ -27,6 +28,7 @@ class Channel:
         self._sock = sock
         self._unread = bytearray()
         self._unsent = bytearray()
+        self._sending = threading.Lock()
         #: Whether the other end is gone.
         self.ended = False
 
@@ -39,14 +41,20 @@ class Channel:
 
         :returns: False when it is lost: the other end is gone, or far behind.
         """
-        if self.ended or len(self._unsent) > MAX_UNSENT:
-            return False
-        self._unsent += json.dumps(message, separators=(",", ":")).encode() + b"\n"
-        self.flush()
-        return not self.ended
+        data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        with self._sending:
+            if self.ended or len(self._unsent) > MAX_UNSENT:
+                return False
+            self._unsent += data
+            self._flush()
+            return not self.ended
 
     def flush(self) -> None:
         """Send what waits, as far as it goes."""
+        with self._sending:
+            self._flush()
+
+    def _flush(self) -> None:
         while self._unsent and not self.ended:
             try:
                 sent = self._sock.send(self._unsent)

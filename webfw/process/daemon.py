@@ -60,12 +60,12 @@ class Daemon:
             silence()
             self._close()
 
-    def ended(self, status: int) -> None:
+    def ended(self, status: int | None) -> None:
         """It is over; if it was never ready, the command on the terminal ends with this status.
 
-        :param status: 0 to 255.
+        :param status: 0 to 255; None when that is to be told by another call, after the reason.
         """
-        if self._writer is not None:
+        if self._writer is not None and status is not None:
             self._flush_and_tell(status)
             self._close()
 
@@ -243,7 +243,7 @@ class Pidfile:
     def forked(self) -> None:
         """A worker has no part in it."""
 
-    def ended(self, status: int = 0) -> None:
+    def ended(self, status: int | None = 0) -> None:
         """Remove the file, if it is ours still, and this is the process that has written it."""
         if os.getpid() == self._pid:
             with contextlib.suppress(OSError, PidfileError):

@@ -42,6 +42,8 @@ class Member:
         self.born = self.last_beat = time.monotonic()
         #: What its last heartbeat said.
         self.report: dict[str, Any] = {}
+        #: Where its loop stands, if it has said that it does not turn; until the next heartbeat.
+        self.blocked = ""
         #: Why its application could not be loaded, if it has said so.
         self.failure = ""
         #: When it is killed.
@@ -52,13 +54,17 @@ class Member:
     def __str__(self) -> str:
         return f"worker {self.number} (process {self.pid})"
 
-    def tell(self, order: Order, kill_after: float) -> None:
-        """Give an order that ends it, and the time it has for that, in seconds; a second more is for its own end."""
+    def tell(self, order: Order, kill_after: float, replaced: bool = False) -> None:
+        """Give an order that ends it.
+
+        :param kill_after: seconds it has for that; a second more is for its own end.
+        :param replaced: whether another worker serves in its place already.
+        """
         if self.state is State.STARTING:
             # Nobody listens there yet, and nothing is lost.
             self.signal(signal.SIGKILL)
         else:
-            self.channel.send({"order": order.value})
+            self.channel.send({"order": order.value, "replaced": replaced})
         self.state = State.LEAVING
         self.kill_at = time.monotonic() + kill_after + 1.0
 
@@ -76,6 +82,7 @@ class Member:
             "generation": self.generation,
             "age": round(now - self.born, 1),
             "silent": round(now - self.last_beat, 1),
+            "blocked": bool(self.blocked),
             "memory": memory_of(self.pid),
             **self.report,
         }

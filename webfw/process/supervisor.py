@@ -11,12 +11,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from webfw.log import gen_log
 from webfw.process.channel import channel_pair
 from webfw.process.fork import process_tree, set_task_id
+from webfw.process.program import Guest, Program, TreeSettings
 from webfw.process.roster import Member, State, memory_of
 from webfw.process.signals import SignalInbox, signal_name
 from webfw.process.worker import LOAD_FAILED, Order, Worker
@@ -43,71 +43,6 @@ MEMORY_LOOKS = 3
 #: Seconds between two looks at deadlines, while something is under way and else.
 BUSY_TICK = 0.1
 IDLE_TICK = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class TreeSettings:
-    """What a supervisor is told.
-
-    :param workers: how many.
-    :param graceful_timeout: seconds that a draining worker has before it is killed.
-    :param timeout: seconds without a heartbeat after which a worker is replaced; 0 for never.
-    :param boot_timeout: seconds that loading the application may take; 0 for any time.
-    :param blocked_after: seconds that a worker's loop may stand still before that is logged; 0 for never.
-    :param max_memory: bytes of memory (RSS) above which a worker is replaced; 0 for no limit.
-    :param preload: whether the application is loaded before the workers are forked, which then share its memory.
-    """
-
-    workers: int = 1
-    graceful_timeout: float = 30.0
-    timeout: float = 30.0
-    boot_timeout: float = 60.0
-    blocked_after: float = 1.0
-    max_memory: int = 0
-    preload: bool = False
-
-
-class Program:
-    """What a supervisor runs; a subclass says what of it matters.
-
-    All but `work` is called in the supervisor, and must neither wait nor raise, but for what is said here.
-    """
-
-    def preload(self) -> None:
-        """Load the application, where the settings say so; what it raises ends the supervisor."""
-
-    def work(self, worker: Worker) -> int:
-        """Be a worker, in the process made for it, and return the exit status."""
-        raise NotImplementedError
-
-    def forking(self, number: int) -> None:
-        """A worker is about to be made for this slot."""
-
-    def worker_ready(self, member: Member) -> None:
-        """A worker serves."""
-
-    def worker_exited(self, member: Member, status: int) -> None:
-        """A worker is gone: its exit status, or minus the number of the signal that has ended it."""
-
-    def all_ready(self) -> None:
-        """Every worker serves, for the first time."""
-
-    def reloading(self) -> TreeSettings | None:
-        """A reload begins: the settings to go on with; None for those there are.
-
-        :raises ValueError: the new ones are wrong; there is no reload then.
-        """
-        return None
-
-    def reopen_logs(self) -> None:
-        """Open log files anew."""
-
-    def upgrade(self) -> int | None:
-        """Start a supervisor that takes over the listeners, and return its process; None where that cannot be."""
-        return None
-
-    def ending(self) -> None:
-        """No worker is started any more."""
 
 
 class Supervisor:
@@ -146,7 +81,16 @@ class Supervisor:
         self._crashes: dict[int, int] = {}
         self._not_before: dict[int, float] = {}
         self._memory_at = 0.0
-        self._upgraded: int | None = None
+        #: Who else is called at each turn.
+        self.guests: list[Guest] = []
+        #: How many reloads there have been, those that failed too.
+        self.reloads = 0
+        #: Whether one is under way.
+        self.reloading = False
+        #: Why the last one has failed; empty when it has not.
+        self.reload_error = ""
+        #: The process that an upgrade has started, as long as it lives.
+        self.successor: int | None = None
         self._answers: dict[str, Callable[[Member, dict[str, Any]], None]] = {}
         self._actions: dict[int, Callable[[], None]] = {
             signal.SIGHUP: self.reload,
@@ -168,7 +112,11 @@ class Supervisor:
         """
         process_tree()
         if self.settings.preload:
-            self.program.preload()
+            try:
+                self.program.preload()
+            except BaseException:
+                self._dismiss(None)
+                raise
             gc.collect()
             gc.freeze()
         self._inbox = SignalInbox([*self._actions, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
@@ -176,6 +124,7 @@ class Supervisor:
         self._supervise()
         if self._child is not None:
             return self._work(self._child)
+        self._dismiss(self._status)
         self.selector.close()
         self._inbox.close()
         return self._status
@@ -191,15 +140,26 @@ class Supervisor:
             for number in self._inbox.take():
                 self._signalled(number)
             self._reap()
-            if self._child is not None:
-                return
+            self.program.turned()
+            for guest in self.guests:
+                guest.turned()
+
+    def _dismiss(self, status: int | None) -> None:
+        for guest in self.guests:
+            guest.ended(status)
 
     def _is_over(self) -> bool:
         return self.stopping and not self.slots and not self.successors and not self.leaving
 
     def _tick(self) -> float:
         busy = self.leaving or self.successors or len(self.slots) != self.target or self._to_replace
-        return BUSY_TICK if busy else min(IDLE_TICK, self.settings.timeout / 4 or IDLE_TICK)
+        tick = BUSY_TICK if busy else min(IDLE_TICK, self.settings.timeout / 4 or IDLE_TICK)
+        return min([tick, *(guest.patience for guest in self.guests)])
+
+    @property
+    def in_worker(self) -> bool:
+        """Whether this process is one of the workers."""
+        return self._child is not None
 
     # --- what may be asked of it ---
 
@@ -221,10 +181,13 @@ class Supervisor:
         """Replace every worker by one that has loaded the application anew, one after the other."""
         if self.stopping:
             return
+        self.reloads += 1
+        self.reload_error = ""
         try:
             settings = self.program.reloading()
         except ValueError as error:
             gen_log.error("no reload: %s", error)
+            self.reload_error = str(error)
             return
         if settings is not None:
             if settings.workers != self.settings.workers:
@@ -232,6 +195,7 @@ class Supervisor:
             self.settings = settings
         self.target = self.target or self.settings.workers  # after WINCH
         self.generation += 1
+        self.reloading = True
         gen_log.info("reload: generation %d", self.generation)
         self._to_replace = [(number, "reload") for number in sorted(self.slots)]
 
@@ -254,11 +218,11 @@ class Supervisor:
 
     def upgrade(self) -> None:
         """Start a new supervisor, of the program as it is on disk now, which takes over the listeners."""
-        if self.stopping or self._upgraded is not None:
+        if self.stopping or self.successor is not None:
             return
-        self._upgraded = self.program.upgrade()
-        if self._upgraded is not None:
-            gen_log.info("a new supervisor is started beside this one: process %d", self._upgraded)
+        self.successor = self.program.upgrade()
+        if self.successor is not None:
+            gen_log.info("a new supervisor is started beside this one: process %d", self.successor)
 
     def members(self) -> list[Member]:
         """All workers there are."""
@@ -279,6 +243,26 @@ class Supervisor:
         """Wait no more for the answers to a question."""
         self._answers.pop(name, None)
 
+    def renewed(self) -> bool:
+        """Whether every worker that there shall be serves what was loaded last."""
+        return self._all_serve() and all(m.generation == self.generation for m in self.slots.values())
+
+    @property
+    def well(self) -> bool:
+        """Whether somebody serves and shows signs of life; also when nobody is to, at the start and at the end."""
+        if not self.ready or self.stopping or not self.target:
+            return True
+        since = time.monotonic() - self.settings.timeout if self.settings.timeout else 0.0
+        return any(m.state is State.READY and m.last_beat >= since for m in self.slots.values())
+
+    def summary(self) -> str:
+        """One line on how it is."""
+        if self.stopping:
+            return f"stopping, workers left: {len(self.members())}"
+        serving = sum(member.state is State.READY for member in self.slots.values())
+        what = "reloading" if self.reloading else "serving" if self.ready else "starting"
+        return f"{what}, {serving} of {self.target} workers ready, generation {self.generation}"
+
     def status(self) -> dict[str, Any]:
         """What ``webfw ctl status`` shows."""
         return {
@@ -286,7 +270,10 @@ class Supervisor:
             "state": "stopping" if self.stopping else "ready" if self.ready else "starting",
             "uptime": round(time.time() - self.started_at, 1),
             "generation": self.generation,
+            "reload_error": self.reload_error,
+            "successor": self.successor,
             "target": self.target,
+            **self.program.describe(),
             "workers": [member.describe() for member in self.members()],
         }
 
@@ -320,6 +307,8 @@ class Supervisor:
             if number not in self.slots and now >= self._not_before.get(number, 0.0) and self._start(number):
                 return
         self._look_at_deadlines(now)
+        if self.reloading and (self.stopping or self.renewed()):
+            self.reloading = False
         if self.settings.max_memory and now >= self._memory_at:
             self._memory_at = now + MEMORY_INTERVAL
             self._look_at_memory()
@@ -417,6 +406,8 @@ class Supervisor:
         self._inbox.close(in_child=True)
         for member in self.members():
             member.channel.close()
+        for guest in self.guests:
+            guest.forked()
         self.selector.close()
         # A terminal's Ctrl-C and hang-up reach the whole group; the supervisor passes on what they mean.  Not SIG_IGN,
         # which programs that the application starts would inherit.
@@ -432,6 +423,9 @@ class Supervisor:
             if "beat" in message:
                 member.last_beat = time.monotonic()
                 member.report = message["beat"]
+                member.blocked = ""
+            elif "blocked" in message:
+                member.blocked = str(message["blocked"])
             elif "ready" in message:
                 self._is_ready(member)
             elif "failed" in message:
@@ -449,7 +443,8 @@ class Supervisor:
             return
         member.state = State.READY
         member.last_beat = time.monotonic()
-        gen_log.info("%s is ready", member)
+        # What is as it should be is not worth a line, once for each worker at the start.
+        (gen_log.info if self.ready else gen_log.debug)("%s is ready", member)
         self.program.worker_ready(member)
         number = member.number
         if self.successors.get(number) is member:
@@ -457,7 +452,7 @@ class Supervisor:
             former = self.slots.pop(number, None)
             self.slots[number] = member
             if former is not None:
-                self._send_away(former, Order.DRAIN, self.settings.graceful_timeout)
+                self._send_away(former, Order.DRAIN, self.settings.graceful_timeout, replaced=True)
         self._not_before.pop(number, None)
         if not self.ready and self._all_serve():
             self.ready = True
@@ -466,13 +461,13 @@ class Supervisor:
     def _all_serve(self) -> bool:
         return len(self.slots) == self.target and all(m.state is State.READY for m in self.slots.values())
 
-    def _send_away(self, member: Member, order: Order, grace: float) -> None:
+    def _send_away(self, member: Member, order: Order, grace: float, replaced: bool = False) -> None:
         if member.state is not State.LEAVING:
             for place in (self.slots, self.successors):
                 if place.get(member.number) is member:
                     del place[member.number]
             self.leaving.append(member)
-        member.tell(order, grace)
+        member.tell(order, grace, replaced)
 
     def _back_off(self, number: int) -> float:
         crashes = self._crashes[number] = self._crashes.get(number, 0) + 1
@@ -495,29 +490,32 @@ class Supervisor:
                 member.channel.close()
             self.program.worker_exited(member, ended)
             self._exited(member, ended)
-        if self._upgraded is not None and (status := _ended(self._upgraded)) is not None:
+        if self.successor is not None and (status := _ended(self.successor)) is not None:
             gen_log.error(
-                "the new supervisor (process %d) %s; this one goes on", self._upgraded, _how(status)
+                "the new supervisor (process %d) %s; this one goes on", self.successor, _how(status)
             )
-            self._upgraded = None
+            self.successor = None
 
     def _exited(self, member: Member, status: int) -> None:
         number = member.number
         if member in self.leaving:
             self.leaving.remove(member)
-            gen_log.info("%s %s", member, _how(status))
+            usual = self.stopping and status == 0
+            (gen_log.debug if usual else gen_log.info)("%s %s", member, _how(status))
         elif self.successors.get(number) is member:
             del self.successors[number]
             self._to_replace.clear()
             gen_log.error("%s %s: no reload, the former workers go on", member, _why(member, status))
+            self._reload_failed(member, status)
         elif member.state is State.STARTING:
             del self.slots[number]
             if self.ready:
                 delay = self._back_off(number)
                 gen_log.error("%s %s: next attempt in %g seconds", member, _why(member, status), delay)
+                self._reload_failed(member, status)
             else:
-                gen_log.error("%s %s", member, _why(member, status))
-                self.stop(LOAD_FAILED, at_once=True)
+                self.program.cannot_start(member, member.failure or _why(member, status))
+                self.stop(status if member.failure and status > 0 else LOAD_FAILED, at_once=True)
         else:
             del self.slots[number]
             if time.monotonic() - member.born > WELL_AFTER:
@@ -530,6 +528,11 @@ class Supervisor:
                 _how(status),
                 f" in {delay:g} seconds" if delay else "",
             )
+
+    def _reload_failed(self, member: Member, status: int) -> None:
+        if self.reloading:
+            self.reloading = False
+            self.reload_error = f"{member} {_why(member, status)}"
 
 
 def _not_here(number: int, frame: object) -> None:

@@ -118,7 +118,7 @@ class Notifier:
             self._environ.pop(name, None)
         self._close()
 
-    def ended(self, status: int) -> None:
+    def ended(self, status: int | None) -> None:
         """The supervisor ends."""
         self._close()
 

@@ -19,14 +19,21 @@ class Watchdog(threading.Thread):
     """Watches the thread that makes it, which must call `beat` again and again.
 
     :param blocked_after: seconds without a beat after which the stack is logged; 0 for never.
+    :param blocked: called from this thread with the stack, once each time, beside the log.
     :param orphaned: called from this thread with the seconds since the last beat when the process has lost the parent
         it had; by default it ends the process once it is both orphaned and blocked for long: nobody else would.
     """
 
-    def __init__(self, blocked_after: float, orphaned: Callable[[float], None] | None = None) -> None:
+    def __init__(
+        self,
+        blocked_after: float,
+        orphaned: Callable[[float], None] | None = None,
+        blocked: Callable[[str], object] | None = None,
+    ) -> None:
         super().__init__(name="webfw-watchdog", daemon=True)
         self._blocked_after = blocked_after
         self._orphaned = orphaned or _end_if_stuck
+        self._blocked = blocked
         self._watched = threading.get_ident()
         self._parent = os.getppid()
         self._ended = threading.Event()
@@ -60,6 +67,8 @@ class Watchdog(threading.Thread):
                 self._told = True
                 stack = "".join(traceback.format_stack(frame)).rstrip()
                 app_log.warning("the event loop has been blocked for %.1f seconds by:\n%s", silence, stack)
+                if self._blocked is not None:
+                    self._blocked(stack)
         if os.getppid() != self._parent:
             self._orphaned(silence)
 

@@ -44,8 +44,12 @@ class Worker:
     def __init__(self, number: int, generation: int, channel: Channel, blocked_after: float = 1.0) -> None:
         self.number = number
         self.generation = generation
+        #: Where applications publish that name no other place: all workers of the tree hear it.
+        self.default_broker = "workers:"
         #: Called when log files are to be opened anew.
         self.reopen_logs: Callable[[], None] | None = None
+        #: Whether another worker serves in its place already, when it is told to drain.
+        self.replaced = False
         #: What heartbeats carry, for ``webfw ctl status``: JSON, and small.
         self.report: Callable[[], Mapping[str, Any]] | None = None
         self._channel = channel
@@ -77,7 +81,7 @@ class Worker:
         for number, order in ((signal.SIGTERM, Order.DRAIN), (signal.SIGQUIT, Order.STOP)):
             loop.add_signal_handler(number, self._signalled, number, order)
         if self._blocked_after:
-            self._watchdog = Watchdog(self._blocked_after)
+            self._watchdog = Watchdog(self._blocked_after, blocked=self._stands)
             self._watchdog.start()
         self._due = loop.time()
         self._beat()
@@ -100,8 +104,9 @@ class Worker:
             self._channel.send({"retire": reason})
 
     def detach(self) -> None:
-        """Listen no more, and send nothing more but the last report."""
+        """Listen no more; what is sent last is one more report."""
         assert self._loop is not None
+        self._send_report()
         if self._timer is not None:
             self._timer.cancel()
         if self._watchdog is not None:
@@ -119,8 +124,15 @@ class Worker:
         self._timer = self._loop.call_at(self._due, self._beat)
         if self._watchdog is not None:
             self._watchdog.beat()
+        self._send_report()
+
+    def _send_report(self) -> None:
         report = dict(self.report()) if self.report is not None else {}
         self._channel.send({"beat": {"lag": round(self._lag, 4), **report}})
+
+    def _stands(self, stack: str) -> None:
+        """The loop does not turn: say where, since nobody can ask it now.  Called in the watchdog's thread."""
+        self._channel.send({"blocked": stack})
 
     def _received(self) -> None:
         for message in self._channel.receive():
@@ -131,6 +143,7 @@ class Worker:
                 if self.reopen_logs is not None:
                     self.reopen_logs()
             elif order in (Order.DRAIN.value, Order.STOP.value):
+                self.replaced = bool(message.get("replaced"))
                 self._orders.put_nowait(Order(order))
         if self._channel.ended:
             assert self._loop is not None
