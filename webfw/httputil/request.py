@@ -65,6 +65,7 @@ class HTTPServerRequest:
     :ivar connection: the `HTTPConnection` that takes the response.
     :ivar context: what is known of the client: where `remote_ip` and `protocol` come from.
     :ivar server_connection: stands for the connection the request came on.
+    :ivar request_id: the id the request goes by in logs (`webfw.observe.RequestIds`); None without one.
 
     `headers`, the arguments, `files`, `cookies`, `host_name` and a `body` kept in a file are worked out at
     their first use.  Where a client has sent a malformed query or form, that is when `HTTPInputError` is
@@ -96,6 +97,7 @@ class HTTPServerRequest:
         "query",
         "query_arguments",
         "remote_ip",
+        "request_id",
         "server_connection",
         "trailers",
         "uri",
@@ -120,6 +122,7 @@ class HTTPServerRequest:
     connection: Any
     context: Any
     server_connection: object
+    request_id: str | None
     trailers: HTTPHeaders
     _cookies: "dict[str, Morsel[str]]"
     _start_time: float
@@ -402,5 +405,6 @@ _FILL: Final[dict[str, Callable[[HTTPServerRequest], Any]]] = {
     "_body_source": _nothing,
     "_form": _nothing,
     "_finish_time": _nothing,
+    "request_id": _nothing,
     "server_connection": lambda request: getattr(request.connection, "server_connection", None),
 }

@@ -185,6 +185,11 @@ class Application(ReversibleRouter):
 
     # Clients that stay.
 
+    async def close_broker(self) -> None:
+        """Close the broker, if it has been used."""
+        if self._broker is not None:
+            await self._broker.close()
+
     @property
     def broker(self) -> Broker:
         """Where handlers publish and subscribe: the ``broker`` setting, a `Broker` or a URL; ``memory:`` by default."""
@@ -257,12 +262,12 @@ class Application(ReversibleRouter):
                 return hand_over(exchange, delegate)
         else:
             target, arguments, path_args, path_kwargs, route = found
-            if exchange.record is not None:
-                exchange.record.route = route
             # The attribute tells handler classes from all other targets, at the price of one look.
             streams = getattr(target, "_stream_request_body", None)
             if streams is None:
                 return hand_over(exchange, self.find_handler(request))
+            if exchange.record is not None:
+                exchange.record.route = route
             if not (exchange.has_body or streams or self._own_delegates):
                 answer(self, request, target, arguments, path_args, path_kwargs)
                 return None
