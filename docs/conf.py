@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import webfw
+from webfw.cli.settings import SETTINGS
 
 project = "webfw"
 author = "the webfw authors"
@@ -15,7 +16,7 @@ version = release = webfw.version
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "reference/_settings.md"]
 default_role = "any"
 suppress_warnings = ["ref.any"]
 
@@ -45,5 +46,36 @@ def skip_what_is_pythons(app, what, name, obj, skip, options):
     return True if what == "module" and isinstance(obj, type) and not module.startswith("webfw") else skip
 
 
+def write_settings(app):
+    """Make what reference/configuration.md includes from the table of settings, so that the two cannot differ."""
+    path = Path(__file__).resolve().parent / "reference" / "_settings.md"
+    text = "\n".join(reference_of_settings()) + "\n"
+    if (
+        not path.exists() or path.read_text(encoding="utf-8") != text
+    ):  # a new time would have the page made anew
+        path.write_text(text, encoding="utf-8")
+
+
+def reference_of_settings():
+    """The lines of the reference: a heading for each section, an entry for each setting."""
+    section = None
+    for setting in SETTINGS.values():
+        if setting.section != section:
+            section = setting.section
+            yield from ("", f"## {section}")
+        help = setting.help[:1].upper() + setting.help[1:]
+        default = "" if setting.default is None else f", default `{setting.show(setting.default)}`"
+        values = (
+            f"`{setting.kind.metavar}`: {setting.kind.wanted.rstrip(',')}"
+            if setting.kind.metavar
+            else setting.kind.wanted
+        )
+        yield from ("", f"`{setting.name}`", f": {help}.", "")
+        yield f"  `{setting.flag}` · `{setting.variable}` · {values}{default}" + (
+            "" if setting.reloads else " · *taken only at a start*"
+        )
+
+
 def setup(app):
+    app.connect("builder-inited", write_settings)
     app.connect("autodoc-skip-member", skip_what_is_pythons)
