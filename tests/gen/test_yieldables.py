@@ -2,12 +2,14 @@
 
 import asyncio
 import concurrent.futures
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from webfw import gen
 from webfw.gen.yieldables import convert_yielded, moment, multi
+from webfw.ioloop import IOLoop
 
 
 async def turn() -> None:
@@ -100,6 +102,53 @@ async def test_more_types_can_be_registered() -> None:
 
     assert await convert_yielded(Job()) == "Job"
     assert await multi([Special(), Job()]) == ["Special", "Job"]
+
+
+def test_run_sync_and_callbacks_wait_for_what_may_be_yielded(expect_log: Callable[..., Any]) -> None:
+    class Job:
+        """Known to `convert_yielded` alone."""
+
+    async def run(value: int) -> int:
+        await asyncio.sleep(0)
+        seen.append(value)
+        if value < 0:
+            raise ValueError(value)
+        return value
+
+    @convert_yielded.register
+    def _(job: Job) -> Any:
+        return run(0)
+
+    seen: list[int] = []
+    loop = IOLoop(make_current=False)
+    try:
+        assert loop.run_sync(lambda: [run(1), {"two": run(2)}]) == [1, {"two": 2}]
+        assert loop.run_sync(Job) == 0
+        assert loop.run_sync(lambda: moment) is None
+        assert loop.run_sync(lambda: [1, None, "three"]) == [1, None, "three"]  # nothing to wait for
+        with pytest.raises(ValueError, match="-1"):
+            loop.run_sync(lambda: [run(3), run(-1)])
+        with pytest.raises(TimeoutError, match="timed out after"):
+            loop.run_sync(lambda: [asyncio.Event().wait()], timeout=0.01)
+        seen.clear()
+        loop.add_callback(lambda: [run(4), run(5)])
+        loop.add_callback(Job)
+        loop.add_callback(list, "12")
+        loop.run_sync(lambda: asyncio.sleep(0.001))
+        assert sorted(seen) == [0, 4, 5]
+        loop.add_callback(lambda: {"bad": run(-2)})
+        with expect_log("webfw.application", "Exception in callback .*lambda"):
+            loop.run_sync(lambda: asyncio.sleep(0.001))
+    finally:
+        loop.asyncio_loop.run_until_complete(_cancel_all())
+        loop.close()
+
+
+async def _cancel_all() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 # --- multi ---

@@ -7,7 +7,8 @@ from collections.abc import Generator, Iterable
 from concurrent import futures
 from typing import Any, TypeAlias
 
-from webfw.concurrent import Future, future_add_done_callback
+from webfw.concurrent import Future, future_add_done_callback, is_future
+from webfw.ioloop import IOLoop
 from webfw.log import app_log
 
 __all__ = [
@@ -97,6 +98,19 @@ def convert_yielded(yielded: Any) -> Any:
     if inspect.isawaitable(yielded):
         return asyncio.ensure_future(yielded)
     raise BadYieldError(f"yielded unknown object {yielded!r}")
+
+
+def _convert_returned(returned: Any) -> Any:
+    """Have callbacks of the loop return what may be yielded; they may return anything else too."""
+    if returned is None or is_future(returned):
+        return returned
+    try:
+        return convert_yielded(returned)
+    except BadYieldError:
+        return returned
+
+
+IOLoop.convert_returned = staticmethod(_convert_returned)
 
 
 def _finished(source: "futures.Future[Any]") -> "Future[Any]":

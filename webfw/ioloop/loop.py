@@ -55,6 +55,10 @@ class IOLoop(Configurable):
     _ioloop_for_asyncio: ClassVar[dict[asyncio.AbstractEventLoop, "IOLoop"]] = {}
     _registry_lock: ClassVar[threading.Lock] = threading.Lock()
 
+    #: Makes a future of what a callback returned where asyncio could not wait for it; else returns what it was given.
+    #: `webfw.gen` puts a function here that knows all that its coroutines may yield.
+    convert_returned: ClassVar[Callable[[Any], Any]] = staticmethod(lambda returned: returned)
+
     asyncio_loop: asyncio.AbstractEventLoop
     #: What watches descriptors for `add_handler`: the asyncio loop, or on Windows' proactor loop one around it.
     selector_loop: asyncio.AbstractEventLoop
@@ -170,7 +174,8 @@ class IOLoop(Configurable):
     def run_sync(self, func: Callable[[], Any], timeout: float | None = None) -> Any:
         """Start the loop, run `func` in it, stop the loop and return the result.
 
-        :param func: called without arguments on the loop; an awaitable it returns is awaited.
+        :param func: called without arguments on the loop; an awaitable it returns is awaited, as is all else that
+            coroutines of `webfw.gen` may yield, such as a list of awaitables.
         :param timeout: seconds until the awaitable is cancelled; None waits for ever.
         :raises TimeoutError: the time was over.  What `func` raises is raised here too.
         """
@@ -188,7 +193,7 @@ class IOLoop(Configurable):
         def run() -> None:
             future = asyncio.Future(loop=self.asyncio_loop)  # type: asyncio.Future[Any]
             try:
-                result = func()
+                result = self.convert_returned(func())
                 if inspect.isawaitable(result):
                     future = asyncio.ensure_future(result, loop=self.asyncio_loop)
                 elif is_future(result):
@@ -377,7 +382,8 @@ class IOLoop(Configurable):
     def add_callback(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Call `callback` in the next turn of the loop; may be called from any thread.
 
-        A coroutine that it returns is run.  Exceptions are logged.  Once the loop is closed nothing happens.
+        A coroutine that it returns is run, as is whatever `run_sync` awaits.  Exceptions are logged.  Once the loop
+        is closed nothing happens.
         """
         if kwargs:
             callback = functools.partial(callback, **kwargs)
@@ -434,6 +440,7 @@ class IOLoop(Configurable):
 
     def _follow(self, result: Any, callback: Callable[..., Any]) -> None:
         """Run what a callback returned if it can be awaited, and log its exception."""
+        result = self.convert_returned(result)
         if inspect.isawaitable(result):
             result = asyncio.ensure_future(result, loop=self.asyncio_loop)
         elif not is_future(result):
