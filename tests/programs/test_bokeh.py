@@ -3,6 +3,7 @@
 import re
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,69 +55,232 @@ const find = (root, selector) => {
 """
 
 
+MODEL = "const model = name => Bokeh.documents[0].get_model_by_name(name);"
+
+#: A session whose document is in Python instead of a browser: over the WebSocket client.
+PULL = """\
+import sys
+import tornado.websocket
+from bokeh.client import pull_session
+
+def last():
+    return session.document.get_model_by_name("line").data_source.data["y"][-1]
+
+session = pull_session(url=sys.argv[1])
+print("pulled", last(), "by", tornado.websocket.__name__, flush=True)
+session.document.get_model_by_name("slider").value = 3
+session.force_roundtrip()
+print("moved", last(), session.request_server_info()["version_info"]["bokeh"], flush=True)
+session.close()
+print("closed", flush=True)
+"""
+
+
+class Tab:
+    """A tab of the browser with the application in it."""
+
+    def __init__(self, chromium: Any, url: str) -> None:
+        self.chromium = chromium
+        chromium.switch_to.new_window("tab")
+        self.window = chromium.current_window_handle
+        chromium.get(url)
+        self.wait()
+
+    def ask(self, script: str) -> Any:
+        self.chromium.switch_to.window(self.window)
+        return self.chromium.execute_script(FIND + MODEL + script)
+
+    def wait(self) -> None:
+        """Until it shows something and its session is there."""
+        eventually(
+            lambda: self.ask("return window.Bokeh && Bokeh.documents.length && find(document, 'canvas') && 1")
+        )
+        eventually(lambda: self.ticks() >= 2)
+
+    def press(self, *keys: str) -> None:
+        self.ask("return find(document, '.noUi-handle')").send_keys(*keys)
+
+    def last(self) -> float:
+        """The last value of the line, in the page's copy of the data."""
+        value = self.ask("const y = model('line').data_source.data.y; return y[y.length - 1]")
+        assert isinstance(value, int | float)
+        return value
+
+    def ticks(self) -> int:
+        """What Python counts by itself."""
+        return int(self.ask("return model('ticks').text"))
+
+    def drawn(self) -> bytes:
+        """A picture of the plot, as the browser shows it."""
+        element = self.ask("return find(document, '.bk-Canvas') || find(document, 'canvas').parentElement")
+        picture: bytes = element.screenshot_as_png
+        return picture
+
+    def reload(self) -> None:
+        self.chromium.switch_to.window(self.window)
+        self.chromium.refresh()
+        self.wait()
+
+    def close(self) -> None:
+        self.chromium.switch_to.window(self.window)
+        self.chromium.close()
+
+
 @pytest.fixture(scope="module")
-def server(
+def serve(
     run_on_webfw: Callable[..., Program], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Program, str]]:
-    home = tmp_path_factory.mktemp("application")
-    port = str(free_port())
-    (home / "plot.py").write_text(APPLICATION)
-    program = run_on_webfw(
-        *(
-            "-m",
-            "bokeh",
-            "serve",
-            str(home / "plot.py"),
-            "--address",
-            "127.0.0.1",
-            "--port",
-            port,
-            "--keep-alive",
-            "1000",
-        ),
-        *("--check-unused-sessions", "200", "--unused-session-lifetime", "200"),
-    )
-    yield program, f"http://127.0.0.1:{port}/plot"
+) -> Callable[..., tuple[Program, str]]:
+    """``serve("--flag")`` starts a server and gives it and the application's URL."""
+    file = tmp_path_factory.mktemp("application") / "plot.py"
+    file.write_text(APPLICATION)
+
+    def start(*more: str) -> tuple[Program, str]:
+        port = str(free_port())
+        program = run_on_webfw(
+            *("-m", "bokeh", "serve", str(file), "--address", "127.0.0.1", "--port", port),
+            *("--keep-alive", "1000", "--check-unused-sessions", "200", "--unused-session-lifetime", "200"),
+            *more,
+        )
+        url = f"http://127.0.0.1:{port}/plot"
+        program.wait_for_port(url, 40)
+        return program, url
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def server(serve: Callable[..., tuple[Program, str]]) -> Iterator[tuple[Program, str]]:
+    program, url = serve()
+    yield program, url
     assert program.stop(signal.SIGINT) == 0
     assert program.trouble() == [], program.log
 
 
-def test_a_moved_slider_changes_the_plot(
-    server: tuple[Program, str],
-    chromium: Any,  # noqa: F811
-) -> None:
-    program, url = server
+@pytest.fixture
+def open_tab(chromium: Any) -> Iterator[Callable[[str], Tab]]:  # noqa: F811
+    """``open_tab(url)``; tabs are closed after the test, and nothing severe stands in the console."""
     blank = chromium.current_window_handle
-    chromium.switch_to.new_window("tab")
-    chromium.get(url)
+    tabs: list[Tab] = []
 
-    def ask(script: str) -> Any:
-        return chromium.execute_script(FIND + script)
+    def open_one(url: str) -> Tab:
+        tabs.append(Tab(chromium, url))
+        return tabs[-1]
 
-    model = "const model = name => Bokeh.documents[0].get_model_by_name(name);"
-    last = model + "const y = model('line').data_source.data.y; return y[y.length - 1]"
-    handle = eventually(lambda: ask("return find(document, '.noUi-handle')"))
-    before = eventually(lambda: ask("const c = find(document, 'canvas'); return c && c.toDataURL()"))
-    assert eventually(lambda: ask(last)) == 10
-    # What Python does by itself reaches the page too.
-    eventually(lambda: int(ask(model + "return model('ticks').text")) >= 3)
+    yield open_one
+    for tab in tabs:
+        if tab.window in chromium.window_handles:
+            tab.close()
+    chromium.switch_to.window(blank)
 
-    before = ask("return find(document, 'canvas').toDataURL()")
+
+def severe(chromium: Any) -> list[str]:  # noqa: F811
+    """What the console says in red, without the browser's own search for an icon."""
+    messages = [entry["message"] for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"]
+    return [message for message in messages if "favicon" not in message]
+
+
+def right(times: int) -> list[str]:
     from selenium.webdriver.common.keys import Keys
 
-    handle.send_keys(Keys.ARROW_RIGHT)
-    program.read_until(r"moved from 1 to 2 by " + BY)
-    eventually(lambda: ask(last) == 20)
-    eventually(lambda: ask("return find(document, 'canvas').toDataURL()") != before)
-    handle.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
-    eventually(lambda: ask(last) == 40)
-    severe = [entry for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"]
-    assert [entry for entry in severe if "favicon" not in entry["message"]] == []
+    return [Keys.ARROW_RIGHT] * times
 
-    chromium.close()
-    chromium.switch_to.window(blank)
+
+def test_a_moved_slider_changes_the_plot(
+    server: tuple[Program, str], open_tab: Callable[[str], Tab], tmp_path: Path
+) -> None:
+    program, url = server
+    tab = open_tab(url)
+    assert tab.last() == 10
+    before = tab.drawn()
+    tab.press(*right(1))
+    program.read_until(r"moved from 1 to 2 by " + BY)
+    eventually(lambda: tab.last() == 20)
+    eventually(lambda: tab.drawn() != before)
+    tab.press(*right(2))
+    eventually(lambda: tab.last() == 40)
+    (tmp_path / "before.png").write_bytes(before)  # to be looked at
+    (tmp_path / "after.png").write_bytes(tab.drawn())
+    assert severe(tab.chromium) == []
+    tab.close()
     program.read_until("WebSocket connection closed: code=1001")
     program.read_until("session is over")
+
+
+def test_two_sessions_do_not_see_each_other(
+    server: tuple[Program, str], open_tab: Callable[[str], Tab]
+) -> None:
+    program, url = server
+    first, second = open_tab(url), open_tab(url)
+    first.press(*right(1))
+    program.read_until("moved from 1 to 2")
+    eventually(lambda: first.last() == 20)
+    assert second.last() == 10
+    second.press(*right(3))
+    eventually(lambda: second.last() == 40)
+    assert first.last() == 20
+    # Both go on being told what Python does by itself.
+    for tab in (first, second):
+        before = tab.ticks()
+        eventually(lambda tab=tab, before=before: tab.ticks() > before)
+    assert severe(first.chromium) == []
+
+
+def test_a_page_that_is_loaded_again_has_a_session_of_its_own(
+    server: tuple[Program, str], open_tab: Callable[[str], Tab]
+) -> None:
+    program, url = server
+    tab = open_tab(url)
+    tab.press(*right(1))
+    program.read_until("moved from 1 to 2")
+    eventually(lambda: tab.last() == 20)
+    tab.reload()
+    assert tab.last() == 10
+    program.read_until("session is over")
+    tab.press(*right(1))
+    eventually(lambda: tab.last() == 20)
+    assert severe(tab.chromium) == []
+
+
+def test_a_session_pulled_by_python(
+    server: tuple[Program, str], run_on_webfw: Callable[..., Program], tmp_path: Path
+) -> None:
+    (tmp_path / "pull.py").write_text(PULL)
+    client = run_on_webfw(str(tmp_path / "pull.py"), server[1])
+    assert client.end(40) == 0, client.log
+    assert client.trouble() == []
+    assert client.lines[0] == f"pulled 10.0 by {BY.replace('.web', '.websocket')}"
+    assert re.fullmatch(r"moved 30\.0 3\.\S+", client.lines[1])
+    assert client.lines[2] == "closed"
+
+
+def test_its_end_with_a_session_open(
+    serve: Callable[..., tuple[Program, str]], open_tab: Callable[[str], Tab]
+) -> None:
+    program, url = serve()
+    tab = open_tab(url)
+    tab.press(*right(1))
+    eventually(lambda: tab.last() == 20)
+    assert program.stop(signal.SIGTERM) == 0
+    assert program.trouble() == [], program.log
+    # The browser was told, and what is drawn stays.
+    eventually(
+        lambda: [m for m in severe(tab.chromium) if "WebSocket" in m or "ERR_CONNECTION_REFUSED" in m] or True
+    )
+    assert tab.last() == 20
+
+
+def test_two_processes(serve: Callable[..., tuple[Program, str]], open_tab: Callable[[str], Tab]) -> None:
+    """Forked before their loops are there, on one listening socket."""
+    program, url = serve("--num-procs", "2")
+    eventually(lambda: len(program.pids()) >= 3)
+    tabs = [open_tab(url) for _ in range(4)]
+    for times, tab in enumerate(tabs, 1):
+        tab.press(*right(times))
+        eventually(lambda tab=tab, times=times: tab.last() == 10 + 10 * times)
+    assert len(program.pids()) == 3
+    program.process.send_signal(signal.SIGTERM)
+    program.end()
+    assert program.trouble() == [], program.log
 
 
 def test_its_files(server: tuple[Program, str]) -> None:
