@@ -515,6 +515,7 @@ async def test_a_redirect_loop() -> None:
     [
         ("ftp://a.test/", "HTTP 302: Found: redirected to 'ftp://a.test/': the scheme"),
         ("http://[::1", "HTTP 302: Found: redirected to"),
+        ("http://a%3Ab@a.test/", "HTTP 302: Found: a user name with a colon"),
     ],
 )
 async def test_a_redirect_that_leads_nowhere(location: str, why: str) -> None:

@@ -269,11 +269,7 @@ class Fetching:
             try:
                 self._following = follow(self._message, head.status, headers["Location"])
             except CannotFollowError as error:
-                self._fail(
-                    HTTPClientError(
-                        head.status, f"{head.reason}: {error}", self._response(head.status, headers)
-                    )
-                )
+                self._cannot_follow(error)
             return
         decoder = None
         max_size = self._client.max_body_size
@@ -398,11 +394,17 @@ class Fetching:
         try:
             self._head = message.encode(self._request)
         except ValueError as error:
-            self._fail(error)
+            self._cannot_follow(error)
             return
         self._message = message
         self._phase = _QUEUE
         self._client.pool.move(self, pool_key(self._request, message.place))
+
+    def _cannot_follow(self, error: Exception) -> None:
+        head = self._response_head
+        assert head is not None
+        response = self._response(head.status, self._response_headers)
+        self._fail(HTTPClientError(head.status, f"{head.reason}: {error}", response))
 
     # The end.
 
