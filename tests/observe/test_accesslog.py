@@ -114,10 +114,14 @@ class Waits(RequestHandler):
     cancel_on_disconnect = True
 
 
-async def test_a_client_that_does_not_wait(sites: Sites, lines: Lines) -> None:
+@pytest.mark.parametrize("how", ["reset", "end"])
+async def test_a_client_that_does_not_wait(sites: Sites, lines: Lines, how: str) -> None:
     site = sites(application(("/w", Waits)), server={"observer": AccessLog(logger=lines.logger)})
     await site.send(Sites.request("/w"))
-    site.wire.lose(ConnectionResetError())
+    if how == "reset":
+        site.wire.lose(ConnectionResetError())
+    else:
+        site.wire.feed_eof()
     await site.settle()
     assert lines.parsed() == [("127.0.0.1", "GET /w HTTP/1.1", "499", "0")]
 

@@ -1,4 +1,4 @@
-"""The access log's line as a ``log_function``, until ``serve`` has it written by ``observe.AccessLog``; nothing else."""
+"""The access log's line as a ``log_function``, until ``serve`` leaves it to ``observe.AccessLog``; nothing else."""
 
 import logging
 from typing import TYPE_CHECKING

@@ -135,8 +135,12 @@ class ObservedConnection(ServerConnection):
 
     def abort(self) -> None:
         before = self.why
-        self.why = before or "cut"
-        self._end_unsent(self.why)
+        wire = self.wire
+        if before is None:
+            # Applications cut a request too because they have heard, or noticed, that its client has left.
+            left = wire.eof or (wire.transport.is_closing() and not wire.closing)
+            self.why = "client_gone" if left else "cut"
+        self._end_unsent(self.why or "cut")
         super().abort()
         self.why = before
 
