@@ -36,6 +36,9 @@ MAX_CLIENTS = 32
 #: Seconds until a worker that says nothing counts as one that cannot.
 STACKS_PATIENCE = 2.0
 
+#: Bytes of a path that every system takes for the address of a socket.
+MAX_PATH = 103
+
 #: Most workers of a tree.
 MAX_WORKERS = 1024
 
@@ -399,7 +402,9 @@ def _bind(path: str, take_over: bool) -> tuple[socket.socket, tuple[int, int]]:
 
 
 def _make_room(path: str, take_over: bool) -> None:
-    """Find out that what is at the path may be replaced."""
+    """Find out that a socket can be at the path, and that what is there may be replaced."""
+    if len(os.fsencode(path)) > MAX_PATH:
+        raise ControlError(f"no control socket at {path}: the path is longer than {MAX_PATH} bytes")
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
