@@ -110,7 +110,7 @@ def _convert_returned(returned: Any) -> Any:
         return returned
 
 
-IOLoop.convert_returned = staticmethod(_convert_returned)
+IOLoop.convert_returned = staticmethod(_convert_returned)  # type: ignore[method-assign]
 
 
 def _finished(source: "futures.Future[Any]") -> "Future[Any]":

@@ -55,10 +55,6 @@ class IOLoop(Configurable):
     _ioloop_for_asyncio: ClassVar[dict[asyncio.AbstractEventLoop, "IOLoop"]] = {}
     _registry_lock: ClassVar[threading.Lock] = threading.Lock()
 
-    #: Makes a future of what a callback returned where asyncio could not wait for it; else returns what it was given.
-    #: `webfw.gen` puts a function here that knows all that its coroutines may yield.
-    convert_returned: ClassVar[Callable[[Any], Any]] = staticmethod(lambda returned: returned)
-
     asyncio_loop: asyncio.AbstractEventLoop
     #: What watches descriptors for `add_handler`: the asyncio loop, or on Windows' proactor loop one around it.
     selector_loop: asyncio.AbstractEventLoop
@@ -378,6 +374,14 @@ class IOLoop(Configurable):
         timeout.cancel()
 
     # --- callbacks ---
+
+    @staticmethod
+    def convert_returned(returned: Any) -> Any:
+        """Make a future of what a callback returned where asyncio could not wait for it, else return it as it is.
+
+        `webfw.gen` puts a function in this place that knows all that its coroutines may yield.
+        """
+        return returned
 
     def add_callback(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Call `callback` in the next turn of the loop; may be called from any thread.
