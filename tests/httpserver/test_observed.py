@@ -4,17 +4,21 @@ import asyncio
 import contextvars
 import gc
 import itertools
+import socket
+import ssl
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from webfw.httpserver import Exchange, HTTPServer, Observer, Record
 from webfw.httpserver.http1 import ServerConnection
 from webfw.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
+from webfw.netutil import bind_sockets
 from webfw.testing.fakes import FakeWire
 
 GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -396,3 +400,73 @@ def test_records_leave_no_reference_cycles(talk: Any) -> None:
         gc.enable()
         gc.garbage.clear()
     assert ours == []
+
+
+# On real sockets.
+
+
+def listening(server: HTTPServer) -> int:
+    sockets = bind_sockets(0, "127.0.0.1")
+    server.add_sockets(sockets)
+    port: int = sockets[0].getsockname()[1]
+    return port
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_conversation_on_a_real_socket(watch: Watch, tls: bool) -> None:
+    versions = []
+
+    class Versions(Observer):
+        def ended(self, record: Record) -> None:
+            assert record.exchange is not None
+            found = record.exchange.get_extra_info("ssl_object")
+            versions.append(found and found.version())
+
+    authority = trustme.CA()
+    ours = theirs = None
+    if tls:
+        theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert("localhost").configure_cert(theirs)
+        ours = ssl.create_default_context()
+        authority.configure_trust(ours)
+    server = HTTPServer(answer, ssl_options=theirs, observer=[watch, Versions()])
+    name = {"server_hostname": "localhost"} if tls else {}
+    reader, writer = await asyncio.open_connection("127.0.0.1", listening(server), ssl=ours, **name)
+    writer.write(GET + POST + b"12345")
+    for _ in range(2):
+        await reader.readuntil(b"\r\n\r\nhello")
+    assert watch.ends == [("/a", "complete", 200, 0, 5), ("/b", "complete", 200, 5, 5)]
+    assert versions == ["TLSv1.3" if tls else None] * 2
+    assert watch.open == 1
+    writer.close()
+    await until(lambda: watch.open == 0)
+    await server.drain(1)
+
+
+@pytest.mark.parametrize("how", ["reset", "end", "deaf"])
+async def test_a_client_that_does_not_take_a_large_answer(watch: Watch, how: str) -> None:
+    body = b"x" * 20_000_000
+
+    def huge(request: HTTPServerRequest) -> None:
+        request.connection.respond(200, "OK", HTTPHeaders({"Content-Length": str(len(body))}), body)
+
+    server = HTTPServer(huge, observer=watch, write_timeout=0.2)
+    client = socket.create_connection(("127.0.0.1", listening(server)))
+    client.sendall(GET)
+    await until(lambda: "answering 200" in watch.moments)
+    assert watch.ends == []
+    if how == "reset":
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+    elif how == "end":
+        client.close()  # with unread input, which resets it too
+    await until(lambda: watch.open == 0)
+    why = "timeout" if how == "deaf" else "client_gone"
+    assert watch.ends == [("/a", why, 200, 0, len(body))]
+    client.close()
+    await server.drain(1)

@@ -87,6 +87,11 @@ async def test_one_that_is_not_sane_is_replaced(sites: Sites, name: str) -> None
     assert MADE.fullmatch(answer.headers["X-Request-ID"])
 
 
+async def test_where_the_trusted_peer_gives_none_one_is_made(sites: Sites) -> None:
+    answer = await sites(Tells, server={"observer": RequestIds(trust=True)}).ask("/")
+    assert MADE.fullmatch(answer.headers["X-Request-ID"])
+
+
 async def test_two_of_them_are_none(sites: Sites) -> None:
     site = sites(Tells, server={"observer": RequestIds(trust=True)})
     data = Sites.request("/", X_Request_ID="one").replace(b"\r\n\r\n", b"\r\nX-Request-ID: two\r\n\r\n")
