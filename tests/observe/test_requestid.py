@@ -107,6 +107,13 @@ async def test_the_application_may_say_something_else(sites: Sites) -> None:
     assert answer.headers.get_list("X-Request-ID") == ["own"]
 
 
+async def test_answers_of_the_server_itself_have_it_too(sites: Sites) -> None:
+    site = sites(Tells, server={"observer": RequestIds(), "max_body_size": 1})
+    answer = await site.ask("/", "POST", b"too much")
+    assert answer.status == 413
+    assert MADE.fullmatch(answer.headers["X-Request-ID"])
+
+
 async def test_nothing_in_the_response_where_that_is_not_wanted(sites: Sites) -> None:
     answer = await sites(Tells, server={"observer": RequestIds(respond=False)}).ask("/")
     assert "X-Request-ID" not in answer.headers

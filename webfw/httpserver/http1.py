@@ -476,7 +476,8 @@ class ServerConnection:
                 return
         else:
             head_only = False
-        self.wire.write(plain_answer(status, message, head_only))
+        record = None if exchange is None else exchange.record
+        self.wire.write(plain_answer(status, message, head_only, () if record is None else record.fields))
         self._linger()
 
     # The end of the connection.

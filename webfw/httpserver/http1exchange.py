@@ -26,11 +26,14 @@ __all__ = ["Http1Exchange", "plain_answer"]
 JOIN_SIZE = 64 * 1024
 
 
-def plain_answer(status: int, message: str, head_only: bool = False) -> bytes:
+def plain_answer(
+    status: int, message: str, head_only: bool = False, more: Iterable[tuple[str, str]] = ()
+) -> bytes:
     """A whole response that says what went wrong, for the end of a connection.
 
     :param message: more than the reason phrase; may be empty.
     :param head_only: without the body, as HEAD has it.
+    :param more: further fields.
     """
     line = status_line(status, None)
     body = f"{line.partition(' ')[2]}{': ' if message else ''}{message}\n".encode("utf-8", "replace")
@@ -39,6 +42,7 @@ def plain_answer(status: int, message: str, head_only: bool = False) -> bytes:
         ("Content-Type", "text/plain; charset=utf-8"),
         ("Content-Length", str(len(body))),
         ("Connection", "close"),
+        *more,
     ]
     return encode_head(line, fields) + (b"" if head_only else body)
 
