@@ -65,6 +65,26 @@ async def test_messages_first_then_the_end(peer: Any, end: Callable[[Any], None]
     assert not client.site.application.live
 
 
+@pytest.mark.parametrize("unsent", [b"", b"x" * 200_000])
+async def test_on_close_comes_with_the_clients_close(peer: Any, unsent: bytes) -> None:
+    """Not a turn of the loop later, nor when the client has taken what was written for it.
+
+    Programs that ping all their clients by a timer otherwise meet one that refuses it before it has said why.
+    """
+    client = peer(Recorder)
+    await client.open()
+    if unsent:
+        client.handler.write_message(unsent, binary=True)  # which the fake wire keeps
+    client.wire.feed(client.machine.encode_close(1001))
+    assert closes() == [("close", 1001, None)]
+    assert not client.site.application.live
+    while client.wire.write_paused:
+        client.wire.drain()
+    await client.settle()
+    assert closes() == [("close", 1001, None)]
+    assert client.wire.closed
+
+
 @pytest.mark.parametrize("end", ENDS)
 async def test_a_callback_that_waits_for_the_end_gets_it(peer: Any, end: Callable[[Any], None]) -> None:
     """It may wait for what on_close does: messages behind it wait for `close_timeout` and no longer."""

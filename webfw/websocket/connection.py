@@ -479,12 +479,12 @@ class WebSocketConnection(Deadlines, OlderNames):
         self._cut_queue()
         if not self.machine.closed:
             self.wire.write(self.machine.encode_close(close.code))
+        # The program need not wait for the wire, and meanwhile be refused what it sends without knowing why.
+        self._over()
         if self.machine.server:
             self._end()
         else:
-            # Section 7.1.1: the server closes first, so that the wait for late packets is on its side.  The program
-            # need not wait with it.
-            self._over()
+            # Section 7.1.1: the server closes first, so that the wait for late packets is on its side.
             self._end_within(self.settings.close_timeout)
 
     def _refuse(self, error: FrameError) -> None:
