@@ -61,6 +61,7 @@ class TCPServer:
         self._pending_sockets: list[socket.socket] = []
         self._started = False
         self._stopped = False
+        self._listeners: list[_Listener] = []
         # Accepted, but not connected yet; weakly, since nobody is told of a TLS handshake that fails.
         self._arriving: WeakSet[Wire] = WeakSet()
         self._tasks: set[asyncio.Future[Any]] = set()
@@ -137,9 +138,9 @@ class TCPServer:
         for sock in sockets:
             fd = sock.fileno()
             self._sockets[fd] = sock
-            self._handlers[fd] = _Listener(
-                io_loop, sock, self._make_wire, context, self.tls_handshake_timeout
-            ).close
+            listener = _Listener(io_loop, sock, self._make_wire, context, self.tls_handshake_timeout)
+            self._listeners.append(listener)
+            self._handlers[fd] = listener.close
 
     def add_socket(self, socket: socket.socket) -> None:
         """Start accepting on one listening socket; see `add_sockets`."""
@@ -151,6 +152,7 @@ class TCPServer:
         for fd, close in list(self._handlers.items()):
             close()
             self._handlers.pop(fd, None)
+        self._listeners.clear()
         for sock in self._pending_sockets:
             sock.close()
         self._pending_sockets.clear()
@@ -175,11 +177,17 @@ class TCPServer:
         self._arriving.add(wire)
         return wire
 
-    async def _arrived(self) -> None:
-        """Wait until all that has been accepted is connected, with its TLS handshake, or gone."""
-        # An accepted socket has its wire only after a turn of the loop or two.
+    async def _stop_gently(self) -> None:
+        """Stop listening, but not in the face of those who have been accepted just now."""
+        for listener in self._listeners:
+            listener.pause()
+        # asyncio makes a connection of an accepted socket a turn later, and drops it if its server is closed then.
         for _ in range(3):
             await asyncio.sleep(0)
+        self.stop()
+
+    async def _arrived(self) -> None:
+        """Wait until all that has been accepted is connected, with its TLS handshake, or gone."""
         interval = ARRIVAL_INTERVAL
         while self._arriving:
             gc.collect()  # one whose handshake has failed may be held by the exception's traceback alone
@@ -292,6 +300,12 @@ class _Listener:
         except Exception:  # nobody waits for this task, so it must say itself what went wrong
             app_log.error("cannot accept connections on %r", self._sock, exc_info=True)
             self.close()
+
+    def pause(self) -> None:
+        """Accept no more; `close` is to follow."""
+        # Other loops have a connection as soon as they have accepted it.
+        if not self._closed and isinstance(self._io_loop.asyncio_loop, asyncio.SelectorEventLoop):
+            self._io_loop.asyncio_loop.remove_reader(self._sock)
 
     def close(self) -> None:
         if self._closed:

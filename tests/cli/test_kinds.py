@@ -49,7 +49,7 @@ def test_from_text(kind: Kind, text: str, value: Any) -> None:
         (Integer(), "٣"),
         (Integer(1, 9), "10"),
         (Integer(), "9" * 5000),
-        (Workers(), "0"),
+        (Workers(), "-1"),
         (Workers(), "many"),
         (Seconds(), "-1"),
         (Seconds(), "1 day"),

@@ -1,5 +1,6 @@
 """Tests of webfw.cli.listeners: sockets and certificates by name, one sentence for whatever is wrong."""
 
+import json
 import os
 import socket
 import ssl
@@ -10,7 +11,7 @@ import pytest
 import trustme
 
 from webfw.cli.errors import FAILED, USAGE, CommandError
-from webfw.cli.listeners import bind_all, close_all, tls_context
+from webfw.cli.listeners import INHERITED, Listeners, bind_all, close_all, tls_context
 
 
 def test_binds_every_address(tmp_path: Path) -> None:
@@ -170,3 +171,72 @@ def test_encrypted_key_asks_nobody(pems: Path) -> None:
     path.write_bytes(encrypted)
     with pytest.raises(CommandError, match="encrypted.pem: the private key is encrypted"):
         tls_context(str(pems / "cert.pem"), str(path))
+
+
+# --- for a process tree ---
+
+
+def test_a_worker_of_each_slot_has_sockets_of_its_own() -> None:
+    listeners = Listeners(["127.0.0.1:0"], reuse_port=True, environ={})
+    try:
+        listeners.prepare(0)
+        listeners.prepare(1)
+        listeners.prepare(1)
+        (first,), (second,) = listeners.sockets(0), listeners.sockets(1)
+        assert first is not second
+        assert first.getsockname() == second.getsockname()
+    finally:
+        listeners.close()
+    assert second.fileno() == -1
+
+
+def test_without_that_they_share() -> None:
+    listeners = Listeners(["127.0.0.1:0"], environ={})
+    listeners.prepare(0)
+    assert listeners.sockets(0) == listeners.sockets(1) == [next(iter(listeners)).socket]
+    listeners.close()
+
+
+def test_handing_over(tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    addresses = ["127.0.0.1:0", f"unix:{path}"]
+    old = Listeners(addresses, environ={})
+    environ, fds = old.hand_over()
+    assert len(fds) == 2
+    # What a child process would find; here the descriptors are doubled, since both live in this process.
+    doubled = {
+        address: [os.dup(fd) for fd in given] for address, given in json.loads(environ[INHERITED]).items()
+    }
+    unwanted = socket.create_server(("127.0.0.1", 0))
+    doubled["127.0.0.1:1"] = [unwanted.detach()]
+    variables = {INHERITED: json.dumps(doubled)}
+    new = Listeners(addresses, environ=variables)
+    assert variables == {}
+    assert [listener.address for listener in new] == [listener.address for listener in old]
+    assert all(os.get_inheritable(listener.socket.fileno()) is False for listener in new)
+    old.close()
+    assert path.exists()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    new.close()
+    assert not path.exists()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(doubled["127.0.0.1:1"][0])
+
+
+def test_taking_back(tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    listeners = Listeners([f"unix:{path}"], environ={})
+    listeners.hand_over()
+    listeners.take_back()
+    listeners.close()
+    assert not path.exists()
+
+
+def test_mode_and_owner_of_unix_sockets(tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    listeners = Listeners([f"unix:{path}"], unix_mode=0o640, unix_owner=f"{os.getuid()}", environ={})
+    assert path.stat().st_mode & 0o777 == 0o640
+    listeners.close()
+    with pytest.raises(CommandError, match=r"--unix-owner nobody-at-all: no such user: 'nobody-at-all'"):
+        Listeners([f"unix:{path}"], unix_owner="nobody-at-all", environ={})

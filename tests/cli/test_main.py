@@ -33,9 +33,8 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], "webfw: the following arguments are required: COMMAND (see webfw --help)"),
         (["dance"], "invalid choice: 'dance'"),
-        (["serve"], "webfw serve: the following arguments are required: TARGET (see webfw serve --help)"),
         (["serve", "a:b", "--loud"], "unrecognized arguments: --loud"),
-        (["serve", "a:b", "--log-level", "shout"], "invalid choice: 'shout'"),
+        (["serve", "a:b", "--log-level", "shout"], "debug, info, warning or error is wanted, not 'shout'"),
     ],
 )
 def test_wrong_options_are_one_sentence(
@@ -50,20 +49,21 @@ def test_wrong_options_are_one_sentence(
 
 
 def test_command_error_becomes_a_sentence_and_a_status(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", "nothing"]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("webfw: 'nothing' names no application")
-    assert captured.err.count("\n") == 1
+    for arguments, sentence in (
+        (["serve"], "webfw: nothing to serve: name an application"),
+        (["serve", "nothing"], "webfw: 'nothing' names no application"),
+    ):
+        assert main(arguments) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith(sentence)
+        assert captured.err.count("\n") == 1
 
 
-def test_interrupted_while_importing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "path", list(sys.path))
+def test_interrupted_while_importing(webfw_command: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "cli_interrupted.py").write_text("raise KeyboardInterrupt\n")
-    assert main(["serve", "cli_interrupted:app", "--app-dir", str(tmp_path)]) == 130
-    assert capsys.readouterr().err == ""
+    command = webfw_command("serve", "cli_interrupted:app", "--bind", "127.0.0.1:0", "--workers", "0")
+    assert command.end() == (130, "", "")
 
 
 def test_python_m_webfw() -> None:

@@ -1,6 +1,7 @@
 """Tests of webfw.cli.serve: the command as a process, as its user meets it."""
 
 import http.client
+import os
 import re
 import signal
 import socket
@@ -16,7 +17,7 @@ import trustme
 import webfw
 
 APP = '''
-import asyncio, signal
+import asyncio, os, signal
 import webfw.web
 from webfw.httputil import HTTPHeaders, ResponseStartLine
 
@@ -34,10 +35,10 @@ class Fails(webfw.web.RequestHandler):
 
 class Slow(webfw.web.RequestHandler):
     async def get(self):
-        """Says that it started, and ends when the process gets SIGUSR1."""
+        """Says that it started, and in which process, and ends when that gets SIGUSR1."""
         released = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, released.set)
-        self.write("started,")
+        self.write(f"{os.getpid()} started,")
         await self.flush()
         await released.wait()
         self.write("done")
@@ -220,26 +221,29 @@ def test_tls(serve: Start, tmp_path: Path) -> None:
 # --- stopping ---
 
 
-def begin_slow_request(url: str) -> socket.socket:
+def begin_slow_request(url: str) -> tuple[socket.socket, int]:
     parts = urlsplit(url)
     client = socket.create_connection((parts.hostname, parts.port), timeout=20)
     client.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
     received = b""
     while b"started," not in received:
         received += client.recv(4096)
-    return client
+    match = re.search(rb"(\d+) started,", received)
+    assert match is not None
+    return client, int(match[1])
 
 
 def test_running_requests_end_before_the_server_does(serve: Start) -> None:
     command = serve()
     url = command.url()
-    with begin_slow_request(url) as client:
+    client, worker = begin_slow_request(url)
+    with client:
         command.process.send_signal(signal.SIGTERM)
         command.read_until("^webfw stopping: running requests have 30 seconds")
         parts = urlsplit(url)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((parts.hostname, parts.port), timeout=20)
-        command.process.send_signal(signal.SIGUSR1)
+        os.kill(worker, signal.SIGUSR1)
         assert b"done" in b"".join(iter(lambda: client.recv(4096), b""))
     status, output, errors = command.end()
     assert (status, errors) == (0, "")
@@ -249,7 +253,7 @@ def test_running_requests_end_before_the_server_does(serve: Start) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_second_signal_stops_at_once(serve: Start, number: int) -> None:
     command = serve()
-    with begin_slow_request(command.url()):
+    with begin_slow_request(command.url())[0]:
         command.process.send_signal(signal.SIGTERM)
         command.read_until("^webfw stopping")
         status, output, _ = command.stop(number)
@@ -302,9 +306,17 @@ def test_a_broker_is_there_before_the_first_request_and_closed_after_the_last(se
         (["served:app", "--keyfile", "x"], 2, "webfw: --keyfile needs --certfile"),
         (["served:app", "--certfile", "x"], 1, "webfw: --certfile x: no such file or directory"),
         (["served:no_broker"], 1, "webfw: no broker: redis://user:***@127.0.0.1:1/0"),
-        (["served:wsgi", "--threads", "many"], 2, "webfw serve: argument --threads: a number from 0 to 1000"),
+        (
+            ["served:wsgi", "--threads", "many"],
+            2,
+            "webfw serve: argument --threads: a whole number, 0 to 1000, is wanted, not 'many'",
+        ),
         (["served:app", "--threads", "2"], 2, "webfw: --threads is for WSGI applications"),
-        (["served:app", "--bind", "nonsense"], 2, "webfw: --bind: bind address 'nonsense' has no port"),
+        (
+            ["served:app", "--bind", "nonsense"],
+            2,
+            "webfw serve: argument --bind: bind address 'nonsense' has no port",
+        ),
         (["served:app", "--app-dir", "none"], 2, "webfw: the application directory 'none' does not exist"),
     ],
 )
@@ -328,8 +340,10 @@ def test_port_in_use(serve: Start, webfw_command: Start, app_dir: Path) -> None:
 @pytest.mark.parametrize("level", ["info", "debug"])
 def test_failing_import(webfw_command: Start, tmp_path: Path, level: str) -> None:
     (tmp_path / "crash.py").write_text("def connect():\n    raise OSError('no database')\n\nconnect()\n")
-    status, _, errors = webfw_command("serve", "crash:app", "--log-level", level).end()
-    assert status == 1
+    status, _, errors = webfw_command(
+        "serve", "crash:app", "--bind", "127.0.0.1:0", "--log-level", level
+    ).end()
+    assert status == 3
     last = errors.splitlines()[-1]
     assert re.fullmatch(r"webfw: importing 'crash' failed: OSError: no database \(.*/crash\.py:2\)", last)
     assert ("Traceback (most recent call last)" in errors) is (level == "debug")

@@ -99,11 +99,11 @@ def test_port_of_the_environment(tmp_path: Path) -> None:
         ("nothing-like-it = 2\n", "webfw.toml:1: there is no setting 'nothing-like-it'"),
         (
             "workers = 'many'\n",
-            "webfw.toml:1: workers: a whole number, 1 to 1024, or auto is wanted, not 'many'",
+            "webfw.toml:1: workers: a whole number, 0 to 1024, or auto is wanted, not 'many'",
         ),
         (
             "timeout = 1\nworkers = true\n",
-            "webfw.toml:2: workers: a whole number, 1 to 1024, or auto is wanted, not True",
+            "webfw.toml:2: workers: a whole number, 0 to 1024, or auto is wanted, not True",
         ),
         (
             "bind = ['nowhere']\n",
@@ -136,8 +136,8 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 
 
 def test_a_wrong_variable(tmp_path: Path) -> None:
-    text = complaint(tmp_path, environ={"WEBFW_WORKERS": "0"})
-    assert text == "WEBFW_WORKERS: a whole number, 1 to 1024, or auto is wanted, not 0"
+    text = complaint(tmp_path, environ={"WEBFW_WORKERS": "1025"})
+    assert text == "WEBFW_WORKERS: a whole number, 0 to 1024, or auto is wanted, not 1025"
 
 
 def test_a_variable_that_is_no_setting_is_only_noticed(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from webfw.cli.errors import FAILED, USAGE, CommandError
+from webfw.cli.errors import LOAD_FAILED, USAGE, CommandError
 from webfw.cli.target import interface_of, load_target
 
 
@@ -112,7 +112,7 @@ def test_failing_import_names_exception_and_place(
     assert message.startswith("importing 'tgt_fails' failed: ")
     assert sentence in message
     assert "\n" not in message
-    assert caught.value.status == FAILED
+    assert caught.value.status == LOAD_FAILED
     assert caught.value.__cause__ is not None
 
 

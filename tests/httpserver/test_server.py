@@ -537,6 +537,35 @@ async def test_what_has_been_accepted_is_answered() -> None:
     assert server.requests == 20
 
 
+@pytest.mark.parametrize("turns", range(7))
+async def test_nobody_is_dropped_between_two_servers(turns: int) -> None:
+    """Whoever connects is answered by the server that goes or by the one that stays, in whatever turn of the loop."""
+    going, staying = HTTPServer(hello), HTTPServer(hello)
+    (listener,) = bind_sockets(0, "127.0.0.1")
+    port = listener.getsockname()[1]
+    going.add_socket(listener.dup())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    for client in clients:
+        client.sendall(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.setblocking(False)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    drain = asyncio.ensure_future(going.drain(5, idle_grace=0.2))
+    staying.add_socket(listener)
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(10):
+            for client in clients:
+                assert (await loop.sock_recv(client, 1000)).endswith(b"GET /x ")
+    finally:
+        for client in clients:
+            client.close()
+    assert await drain == 0
+    await staying.drain(1)
+
+
 async def test_an_idle_connection_may_ask_once_more() -> None:
     server = HTTPServer(hello)
     port = start(server)

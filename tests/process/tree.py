@@ -89,9 +89,10 @@ class Tree(Program):
         worker.ready()
         order = await worker.order()
         if order is Order.DRAIN:
-            server.close()
-            for _ in range(20):  # what has been accepted, but is not known yet
+            asyncio.get_running_loop().remove_reader(self.sock)
+            for _ in range(5):  # what has been accepted, but is no connection yet: asyncio would drop it
                 await asyncio.sleep(0)
+            server.close()
             again = asyncio.ensure_future(worker.order())
             running = asyncio.ensure_future(asyncio.wait(connections)) if connections else None
             if running is not None:

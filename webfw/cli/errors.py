@@ -1,18 +1,20 @@
 """How a command fails: one sentence and an exit status, raised anywhere below ``main``; nothing else."""
 
-__all__ = ["FAILED", "USAGE", "CommandError"]
+__all__ = ["FAILED", "LOAD_FAILED", "USAGE", "CommandError"]
 
 #: Exit status when what was asked for could not be done.
 FAILED = 1
 #: Exit status when the command line itself was wrong.
 USAGE = 2
+#: Exit status when the application cannot be loaded.
+LOAD_FAILED = 3
 
 
 class CommandError(Exception):
     """Ends the command.
 
     :param message: one sentence for the terminal, naming what is wrong and where.
-    :param status: the exit status, `FAILED` or `USAGE`.
+    :param status: the exit status, `FAILED`, `USAGE` or `LOAD_FAILED`.
     """
 
     def __init__(self, message: str, status: int = FAILED) -> None:

@@ -120,13 +120,13 @@ class Integer(Kind):
 
 
 class Workers(Integer):
-    """How many workers; ``auto`` for one each processor."""
+    """How many workers; ``auto`` for one each processor, 0 for no process tree."""
 
     metavar = "N|auto"
 
     def __init__(self) -> None:
-        super().__init__(1, 1024)
-        self.wanted = "a whole number, 1 to 1024, or auto"
+        super().__init__(0, 1024)
+        self.wanted = "a whole number, 0 to 1024, or auto"
 
     def parse(self, text: str) -> Any:
         return "auto" if text.strip().lower() == "auto" else super().parse(text)

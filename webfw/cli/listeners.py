@@ -2,15 +2,23 @@
 
 import contextlib
 import errno
+import json
 import os
+import shutil
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from webfw.cli.errors import FAILED, USAGE, CommandError
 from webfw.netutil import bind_sockets, bind_unix_socket, parse_bind
 
-__all__ = ["Listener", "bind_all", "close_all", "tls_context"]
+__all__ = ["INHERITED", "Listener", "Listeners", "bind_all", "close_all", "tls_context"]
+
+#: The environment variable in which a supervisor hands its sockets to the one that takes over: JSON of the descriptors
+#: by address.
+INHERITED = "WEBFW_LISTENERS"
+
+_BACKLOG = 1024
 
 
 class Listener:
@@ -49,20 +57,109 @@ def _inode(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+class Listeners:
+    """What a process tree listens on.
+
+    :param addresses: each ``HOST:PORT``, ``[IPv6]:PORT``, ``:PORT``, ``unix:PATH`` or ``fd://NUMBER``.
+    :param backlog: connections that the kernel keeps until they are accepted.
+    :param unix_mode: permissions of unix sockets.
+    :param unix_owner: ``USER``, ``USER:GROUP`` or ``:GROUP`` of unix sockets; None for whoever binds them.
+    :param reuse_port: whether each worker has TCP sockets of its own (``SO_REUSEPORT``), made by `prepare`.
+    :param environ: where a supervisor that hands over has left its sockets; they are taken out of it.
+    :raises CommandError: with status 2 for a malformed address, with status 1 when it cannot be bound.
+    """
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        *,
+        backlog: int = _BACKLOG,
+        unix_mode: int = 0o600,
+        unix_owner: str | None = None,
+        reuse_port: bool = False,
+        environ: dict[str, str] | None = None,
+    ) -> None:
+        inherited = json.loads((os.environ if environ is None else environ).pop(INHERITED, "{}"))
+        self._handed_over = False
+        self._by_address: dict[str, list[Listener]] = {}
+        self._of_slot: dict[int, list[socket.socket]] = {}
+        self._reuse_port = reuse_port
+        self._backlog = backlog
+        try:
+            for address in addresses:
+                if address in inherited:
+                    taken = [_inherited(fd) for fd in inherited.pop(address)]
+                    self._by_address[address] = [Listener(sock) for sock in taken]
+                else:
+                    self._by_address[address] = _listeners(
+                        address, backlog, unix_mode, unix_owner, reuse_port
+                    )
+        except CommandError:
+            self.close()
+            raise
+        for left in inherited.values():  # addresses that are not listened on any more
+            for fd in left:
+                os.close(fd)
+
+    def __iter__(self) -> Iterator[Listener]:
+        for listeners in self._by_address.values():
+            yield from listeners
+
+    def prepare(self, number: int) -> None:
+        """Bind what the worker in this slot has for itself; its successor gets the same."""
+        if not self._reuse_port or number in self._of_slot:
+            return
+        if not self._of_slot:
+            self._of_slot[number] = [listener.socket for listener in self]
+            return
+        own: list[socket.socket] = []
+        for listener in self:
+            if isinstance(listener.address, str):
+                own.append(listener.socket)
+            else:
+                host, port = listener.address
+                own += bind_sockets(port, host, backlog=self._backlog, reuse_port=True)
+        self._of_slot[number] = own
+
+    def sockets(self, number: int) -> list[socket.socket]:
+        """What the worker in this slot accepts on."""
+        return self._of_slot.get(number) or [listener.socket for listener in self]
+
+    def hand_over(self) -> tuple[dict[str, str], list[int]]:
+        """Let a new supervisor have the sockets.
+
+        :returns: environment variables for it, and the descriptors that it must inherit.
+        """
+        fds = {
+            address: [listener.socket.fileno() for listener in listeners]
+            for address, listeners in self._by_address.items()
+        }
+        self._handed_over = True
+        return {INHERITED: json.dumps(fds)}, [fd for group in fds.values() for fd in group]
+
+    def take_back(self) -> None:
+        """Nobody has taken over: the paths of unix sockets are ours to remove again."""
+        self._handed_over = False
+
+    def close(self) -> None:
+        """Close all, and remove the files of unix sockets unless another process has them."""
+        for listener in self:
+            if self._handed_over:
+                listener.socket.close()
+            else:
+                listener.close()
+        for sockets in self._of_slot.values():
+            for sock in sockets:
+                sock.close()
+
+
 def bind_all(addresses: Sequence[str]) -> list[Listener]:
     """Bind every address, or none.
 
     :param addresses: each ``HOST:PORT``, ``[IPv6]:PORT``, ``:PORT``, ``unix:PATH`` or ``fd://NUMBER``.
     :raises CommandError: with status 2 for a malformed address, with status 1 when it cannot be bound.
     """
-    listeners: list[Listener] = []
-    try:
-        for address in addresses:
-            listeners += [Listener(sock) for sock in _bind(address)]
-    except CommandError:
-        close_all(listeners)
-        raise
-    return listeners
+    return list(Listeners(addresses, environ={}))
 
 
 def close_all(listeners: Sequence[Listener]) -> None:
@@ -71,22 +168,40 @@ def close_all(listeners: Sequence[Listener]) -> None:
         listener.close()
 
 
-def _bind(address: str) -> list[socket.socket]:
+def _listeners(
+    address: str, backlog: int, unix_mode: int, unix_owner: str | None, reuse_port: bool
+) -> list[Listener]:
     try:
         place = parse_bind(address)
     except ValueError as error:
         raise CommandError(f"--bind: {error}", USAGE) from None
     try:
         if place.path is not None:
-            return [bind_unix_socket(place.path)]
+            listener = Listener(bind_unix_socket(place.path, unix_mode, backlog))
+            try:
+                if unix_owner is not None and not place.path.startswith("\0"):
+                    _give(place.path, unix_owner)
+            except BaseException:
+                listener.close()
+                raise
+            return [listener]
         if place.fd is not None:
-            return [_inherited(place.fd)]
+            return [Listener(_inherited(place.fd))]
         assert place.port is not None
-        return bind_sockets(place.port, place.host)
+        sockets = bind_sockets(place.port, place.host, backlog=backlog, reuse_port=reuse_port)
+        return [Listener(sock) for sock in sockets]
     except OSError as error:
         raise CommandError(f"cannot listen on {address}: {_why(error)}", FAILED) from None
     except ValueError as error:  # something else than a socket stands at the path
         raise CommandError(f"cannot listen on {address}: {error}", FAILED) from None
+
+
+def _give(path: str, owner: str) -> None:
+    user, _, group = owner.partition(":")
+    try:
+        shutil.chown(path, *(int(name) if name.isdigit() else name or None for name in (user, group)))  # type: ignore[arg-type]
+    except LookupError as error:
+        raise CommandError(f"--unix-owner {owner}: {error}", FAILED) from None
 
 
 def _inherited(fd: int) -> socket.socket:

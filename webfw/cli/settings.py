@@ -108,7 +108,12 @@ _SECTIONS: dict[str, list[tuple[str, Kind, Any, str]]] = {
         ("hooks", Text("MODULE", "a module", _module), None, "a module whose functions are called on events"),
     ],
     "Workers": [
-        ("workers", Workers(), 1, "worker processes; auto is one each processor"),
+        (
+            "workers",
+            Workers(),
+            1,
+            "worker processes; auto is one each processor, 0 serves without a supervisor",
+        ),
         ("graceful_timeout", Seconds(), 30.0, "that running requests have when a worker ends"),
         ("drain_delay", Seconds(), 0.0, "between not being ready any more and the end of accepting"),
         ("timeout", Seconds(), 30.0, "without a sign of life until a worker is replaced; 0 for never"),
@@ -165,6 +170,7 @@ _SECTIONS: dict[str, list[tuple[str, Kind, Any, str]]] = {
         ("log_level", Choice("debug", "info", "warning", "error"), "info", "how much to log"),
         ("access_log", Text("FILE|-|off"), "-", "where one line for each request goes; - is standard output"),
         ("access_log_format", Text("text|json|FORMAT"), "text", _FORMAT_HELP),
+        ("request_id", Flag(), False, "give each request an id: in logs, in X-Request-ID, for the application"),
         ("error_log", Text("FILE|-"), "-", "where everything else goes; - is standard error"),
     ],
     "Observation": [

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from types import ModuleType, TracebackType
 from typing import Any, Literal, TypeVar
 
-from webfw.cli.errors import FAILED, USAGE, CommandError
+from webfw.cli.errors import LOAD_FAILED, USAGE, CommandError
 
-__all__ = ["Interface", "interface_of", "load_target"]
+__all__ = ["Interface", "check_target", "interface_of", "load_target"]
 
 Interface = Literal["native", "wsgi", "request"]
 
@@ -26,18 +26,27 @@ _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _EXAMPLE = "for example demos.hello:app or shop.main:make_app()"
 
 
+def check_target(target: str) -> re.Match[str]:
+    """Take a target apart, without importing anything.
+
+    :raises CommandError: with status 2, when it is malformed.
+    """
+    match = _TARGET.fullmatch(target)
+    if match is None or match["module"].endswith(".py"):
+        raise CommandError(_what_is_wrong(target), USAGE)
+    return match
+
+
 def load_target(target: str, app_dir: str = ".") -> Any:
     """Import a module and return what the target names in it.
 
     :param target: ``module:attribute``, where both may be dotted and the attribute may end in ``()`` for a
         factory that is called without arguments.
     :param app_dir: the directory to look for the module in first; it is put at the front of ``sys.path``.
-    :raises CommandError: with status 2 when the target is malformed or names nothing, with status 1 when the
+    :raises CommandError: with status 2 when the target is malformed or names nothing, with status 3 when the
         module or the factory raised an exception, which is then its ``__cause__``.
     """
-    match = _TARGET.fullmatch(target)
-    if match is None or match["module"].endswith(".py"):
-        raise CommandError(_what_is_wrong(target), USAGE)
+    match = check_target(target)
     module = _import(match["module"], app_dir)
     found: Any = module
     walked = match["module"]
@@ -132,7 +141,7 @@ def _guarded(call: Callable[[], _T], failure: str) -> _T:
         return call()
     except (Exception, SystemExit) as error:  # the border to the application's own code
         last = traceback.format_exception_only(error)[-1].strip()
-        raise CommandError(f"{failure}: {last} ({_place(error)})", FAILED) from error
+        raise CommandError(f"{failure}: {last} ({_place(error)})", LOAD_FAILED) from error
 
 
 def _place(error: BaseException) -> str:

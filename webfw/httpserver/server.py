@@ -250,7 +250,6 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             goes on serving, that request is lost if its connection is closed instead.
         :returns: how many connections had to be cut.
         """
-        self.stop()
         self.keep_alive = False
         start_draining = getattr(self.request_callback, "start_draining", None)
         if start_draining is not None:
@@ -258,6 +257,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         try:
             async with asyncio.timeout(timeout):
                 self._close_idle_ones(but_keep=idle_grace > 0)
+                await self._stop_gently()
                 await self._arrived()
                 if idle_grace > 0:
                     await self._all_gone_within(idle_grace)
@@ -265,6 +265,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
                 await self._all_gone()
         except TimeoutError:
             pass
+        self.stop()
         cut = len(self._connections)
         await self.close_all_connections()
         return cut

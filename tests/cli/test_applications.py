@@ -1,0 +1,157 @@
+"""Several applications by host and path, native and WSGI, through the real HTTP code without a socket."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from webfw.cli.applications import Place, Site, assemble, load, places
+from webfw.cli.errors import CommandError
+from webfw.cli.sources import read_configuration
+from webfw.httputil import HTTPHeaders, HTTPServerRequest
+from webfw.testing import Client
+from webfw.web import Application, RequestHandler
+from webfw.wsgi import WSGIContainer
+
+
+class Where(RequestHandler):
+    def initialize(self, name: str) -> None:
+        self.name = name
+
+    def get(self) -> None:
+        self.write(f"{self.name} {self.request.path}")
+
+
+def native(name: str) -> Application:
+    return Application([(r"/.*", Where, {"name": name})])
+
+
+def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"wsgi {environ['SCRIPT_NAME']} {environ['PATH_INFO']}".encode()]
+
+
+async def ask(site: Any, path: str, host: str) -> str:
+    response = await Client(site).get(path, headers={"Host": host})
+    return response.body.decode() if response.code == 200 else f"{response.code} {response.body.decode()}"
+
+
+async def test_one_application_stands_for_itself() -> None:
+    app = native("one")
+    assert await assemble([Place("a:b")], [app], {}) is app
+
+
+async def test_by_host_and_path() -> None:
+    wanted = [
+        Place("a:any"),
+        Place("a:shop", host="shop.example"),
+        Place("a:all", host="*.example"),
+        Place("a:wsgi", path="/legacy"),
+        Place("a:deep", path="/legacy/deep"),
+        Place("a:admin", host="shop.example", path="/admin"),
+    ]
+    apps = [native("any"), native("shop"), native("all"), wsgi, native("deep"), native("admin")]
+    site = await assemble(wanted, apps, {})
+    assert isinstance(site, Site)
+    for host, path, answer in [
+        ("x", "/", "any /"),
+        ("x", "/legacy", "wsgi /legacy "),
+        ("x", "/legacy/a", "wsgi /legacy /a"),
+        ("x", "/legacyx", "any /legacyx"),
+        ("x", "/legacy/deep/y", "deep /legacy/deep/y"),
+        ("shop.example", "/", "shop /"),
+        ("shop.example:8000", "/admin/x", "admin /admin/x"),
+        ("a.b.example", "/", "all /"),
+        ("example", "/", "any /"),
+        ("shopxexample", "/", "any /"),
+    ]:
+        assert await ask(site, path, host) == answer, (host, path)
+    assert len(site.applications()) == 5
+
+
+async def test_nobody_for_a_host() -> None:
+    site = await assemble([Place("a:b", host="only.example")], [native("only")], {})
+    assert await ask(site, "/", "only.example") == "only /"
+    assert (await ask(site, "/", "other")).startswith("404")
+
+
+async def test_draining_reaches_all() -> None:
+    apps = [native("a"), native("b")]
+    site = await assemble([Place("a:b"), Place("a:c", path="/c"), Place("a:d", path="/d")], [*apps, wsgi], {})
+    site.start_draining(1.0)
+    assert all(app.draining for app in apps)
+
+
+async def test_settings_are_for_who_has_none() -> None:
+    app = Application([], broker="memory:?history_size=3")
+    await assemble([Place("a:b")], [app], {"broker": "workers:", "other": 1})
+    assert (app.settings["broker"], app.settings["other"]) == ("memory:?history_size=3", 1)
+
+
+async def test_what_factories_give_is_awaited() -> None:
+    async def make() -> Application:
+        return native("late")
+
+    assert await ask(await assemble([Place("a:b")], [make()], {}), "/", "x") == "late /"
+
+
+async def test_threads_are_for_wsgi() -> None:
+    container = await assemble([Place("a:b", threads=0)], [wsgi], {})
+    assert isinstance(container, WSGIContainer)
+    assert container.threads == 0
+    with pytest.raises(CommandError, match="--threads is for WSGI applications, which a:b is not"):
+        await assemble([Place("a:b", threads=2)], [native("x")], {})
+    own = WSGIContainer(wsgi)
+    assert await assemble([Place("a:b", threads=2)], [own], {}) is own
+
+
+async def test_a_function_of_one_request() -> None:
+    def callback(request: HTTPServerRequest) -> None:
+        request.connection.respond(200, "OK", HTTPHeaders({"Content-Length": "4"}), b"call")
+
+    assert await ask(await assemble([Place("a:b")], [callback], {}), "/", "x") == "call"
+
+
+def configured(tmp_path: Path, toml: str, **flags: Any) -> list[Place]:
+    (tmp_path / "webfw.toml").write_text(toml)
+    return places(read_configuration(flags, {}, None, tmp_path))
+
+
+def test_places_of_a_file(tmp_path: Path) -> None:
+    toml = "threads = 3\n[[apps]]\napp = 'a:b'\npath = '/x/'\n[[apps]]\napp = 'c:d'\nhost = '*.example'\nthreads = 1\n"
+    first, second = configured(tmp_path, toml)
+    assert first == Place("a:b", None, "/x", 3, f"{tmp_path}/webfw.toml:2")
+    assert second == Place("c:d", "*.example", "", 1, f"{tmp_path}/webfw.toml:5")
+
+
+def test_app_of_a_file_is_for_the_rest(tmp_path: Path) -> None:
+    found = configured(tmp_path, "app = 'c:d'\n[[apps]]\napp = 'a:b'\npath = '/x'\n")
+    assert [(place.target, place.path) for place in found] == [("a:b", "/x"), ("c:d", "")]
+
+
+def test_the_command_line_names_one_and_no_other(tmp_path: Path) -> None:
+    found = configured(tmp_path, "[[apps]]\napp = 'a:b'\n", app="e:f")
+    assert [place.target for place in found] == ["e:f"]
+
+
+@pytest.mark.parametrize(
+    ("toml", "complaint"),
+    [
+        ("workers = 1\n", "nothing to serve: name an application"),
+        ("app = 'nothing'\n", "'nothing' names no application"),
+        ("[[apps]]\npath = '/x'\n", r"webfw.toml:1: which application\?"),
+        ("[[apps]]\napp = 'a:b'\npath = 'x'\n", "webfw.toml:1: path begins with a slash, unlike 'x'"),
+        ("[[apps]]\napp = 'a:b'\nhost = 'a b'\n", "webfw.toml:1: a host is a name or"),
+    ],
+)
+def test_places_that_are_none(tmp_path: Path, toml: str, complaint: str) -> None:
+    with pytest.raises(CommandError, match=complaint):
+        configured(tmp_path, toml)
+
+
+def test_loading(tmp_path: Path) -> None:
+    (tmp_path / "cli_loaded.py").write_text("one = 1\ntwo = 2\n")
+    assert load([Place("cli_loaded:one"), Place("cli_loaded:two")], str(tmp_path)) == [1, 2]
+    with pytest.raises(CommandError, match="no attribute"):
+        load([Place("cli_loaded:three")], str(tmp_path))

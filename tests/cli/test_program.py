@@ -1,0 +1,344 @@
+"""``webfw serve`` as a process tree: what its user sees, and what no client notices."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from webfw.process.fork import PROCESS_TREE
+
+APP = """
+import asyncio, os, time
+from webfw.ioloop import IOLoop
+from webfw.web import Application, RequestHandler
+
+VERSION = 1
+
+class Who(RequestHandler):
+    def get(self):
+        self.write({"pid": os.getpid(), "version": VERSION})
+
+class Wait(RequestHandler):
+    async def get(self, seconds):
+        await asyncio.sleep(float(seconds))
+        self.write("waited")
+
+class Die(RequestHandler):
+    def get(self):
+        os.kill(os.getpid(), 9)
+
+class Publish(RequestHandler):
+    async def post(self):
+        await self.application.broker.publish("room", {"from": os.getpid()})
+
+app = Application([("/", Who), (r"/wait/([\\d.]+)", Wait), ("/die", Die), ("/publish", Publish)])
+"""
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def serve(webfw_command: Start, tmp_path: Path) -> Start:
+    (tmp_path / "tree_app.py").write_text(APP)
+
+    def start(*options: str, target: str = "tree_app:app", **env: str) -> Any:
+        return webfw_command(
+            "serve", target, "--bind", "127.0.0.1:0", "--access-log", "off", *options, cwd=tmp_path, **env
+        )
+
+    return start
+
+
+class Site:
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.place = (parts.hostname or "", parts.port or 0)
+
+    def get(self, path: str = "/") -> str:
+        connection = http.client.HTTPConnection(*self.place, timeout=20)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    def who(self) -> dict[str, Any]:
+        who: dict[str, Any] = json.loads(self.get())
+        return who
+
+    def until(self, what: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + 20
+        while True:
+            who = self.who()
+            if what(who):
+                return who
+            assert time.monotonic() < deadline, who
+
+
+def test_two_workers(serve: Start) -> None:
+    command = serve("--workers", "2")
+    announced = command.read_until(r"^webfw \S+ serving tree_app:app on (\S+) with 2 workers$")
+    site = Site(announced[1])
+    pids = {site.who()["pid"] for _ in range(50)}
+    assert pids
+    assert command.process.pid not in pids
+    assert command.stop(signal.SIGTERM) == (0, "webfw stopped\n", "")
+
+
+def test_reload_brings_the_new_version(serve: Start, tmp_path: Path) -> None:
+    command = serve("--workers", "2")
+    site = Site(command.url())
+    (tmp_path / "tree_app.py").write_text(APP.replace("VERSION = 1", "VERSION = 22"))
+    command.process.send_signal(signal.SIGHUP)
+    site.until(lambda who: who["version"] == 22)
+    status, _, errors = command.stop(signal.SIGTERM)
+    assert status == 0
+    assert "reload: generation 2" in errors
+
+
+def test_a_broken_version_is_not_taken(serve: Start, tmp_path: Path) -> None:
+    command = serve("--workers", "1")
+    site = Site(command.url())
+    (tmp_path / "tree_app.py").write_text("raise OSError('no database')")
+    command.process.send_signal(signal.SIGHUP)
+    assert command.process.stderr is not None
+    for line in command.process.stderr:
+        if "no reload" in line:
+            break
+    assert "OSError: no database" in line
+    assert site.who()["version"] == 1
+    assert command.stop(signal.SIGTERM)[0] == 0
+
+
+def test_a_reload_takes_settings_of_the_file(serve: Start, tmp_path: Path) -> None:
+    (tmp_path / "webfw.toml").write_text("workers = 1\ngraceful_timeout = 5\n")
+    command = serve()
+    site = Site(command.url())
+    first = site.who()["pid"]
+    (tmp_path / "webfw.toml").write_text("workers = 2\nbacklog = 5\n")
+    command.process.send_signal(signal.SIGHUP)
+    site.until(lambda who: who["pid"] != first)
+    (tmp_path / "webfw.toml").write_text("workrs = 2\n")
+    command.process.send_signal(signal.SIGHUP)
+    assert command.process.stderr is not None
+    lines = []
+    for line in command.process.stderr:
+        lines.append(line)
+        if "no reload" in line:
+            break
+    assert "there is no setting 'workrs'; did you mean workers?" in line
+    assert any("backlog is taken only at a start" in line for line in lines)
+    assert command.stop(signal.SIGTERM)[0] == 0
+
+
+def test_a_killed_worker_is_replaced(serve: Start) -> None:
+    command = serve("--workers", "1")
+    site = Site(command.url())
+    first = site.who()["pid"]
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+        site.get("/die")
+    assert site.who()["pid"] != first  # the connection has waited in the kernel
+    status, _, errors = command.stop(signal.SIGTERM)
+    assert status == 0
+    assert "was killed by SIGKILL: it is started again" in errors
+
+
+def test_a_worker_is_replaced_after_so_many_requests(serve: Start) -> None:
+    command = serve("--workers", "1", "--max-requests", "5", "--blocked-after", "0.1")
+    site = Site(command.url())
+    first = site.who()["pid"]
+    site.until(lambda who: who["pid"] != first)
+    errors = command.stop(signal.SIGTERM)[2]
+    assert re.search(r"worker 0 \(process \d+\) is to be replaced: \d+ requests", errors)
+
+
+@pytest.mark.slow
+def test_nobody_is_left_when_the_supervisor_is_killed(serve: Start) -> None:
+    command = serve("--workers", "2")
+    site = Site(command.url())
+    pids = {site.who()["pid"] for _ in range(50)}
+    command.process.kill()
+    command.process.wait()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    with pytest.raises(ConnectionRefusedError):
+        site.who()
+
+
+def test_preload(serve: Start, tmp_path: Path) -> None:
+    (tmp_path / "tree_app.py").write_text(APP.replace("VERSION = 1", "VERSION = os.getpid()"))
+    command = serve("--workers", "2", "--preload")
+    assert Site(command.url()).who()["version"] == command.process.pid
+    assert command.stop(signal.SIGTERM)[0] == 0
+
+
+def test_sockets_of_their_own(serve: Start) -> None:
+    command = serve("--workers", "2", "--reuse-port")
+    site = Site(command.url())
+    assert len({site.who()["pid"] for _ in range(200)}) == 2
+    assert command.stop(signal.SIGTERM)[0] == 0
+
+
+def test_without_a_supervisor(serve: Start) -> None:
+    command = serve("--workers", "0")
+    site = Site(command.url())
+    assert site.who()["pid"] == command.process.pid
+    assert command.stop(signal.SIGTERM) == (0, "webfw stopped\n", "")
+
+
+def test_without_a_supervisor_a_second_signal_stops_at_once(serve: Start) -> None:
+    command = serve("--workers", "0")
+    place = urlsplit(command.url())
+    with socket.create_connection((place.hostname, place.port)) as client:
+        client.sendall(b"GET /wait/30 HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.1)
+        command.process.send_signal(signal.SIGTERM)
+        command.read_until("^webfw stopping: running requests have 30 seconds")
+        status, output, _ = command.stop(signal.SIGINT)
+    assert (status, output) == (130, "webfw stopped at once, 1 connection cut\n")
+
+
+def test_hooks(serve: Start, tmp_path: Path) -> None:
+    (tmp_path / "tree_hooks.py").write_text(
+        "import os\n"
+        "def say(*words): os.write(1, (' '.join(map(str, words)) + '\\n').encode())\n"
+        "def on_starting(supervisor): say('on_starting', supervisor.target)\n"
+        "def pre_fork(supervisor, number): say('pre_fork', number)\n"
+        "def post_fork(supervisor, worker): say('post_fork', worker.number)\n"
+        "def worker_ready(supervisor, member): say('worker_ready', member.number)\n"
+        "def worker_exit(supervisor, member, status): say('worker_exit', member.number, status); 1 / 0\n"
+        "def on_reload(supervisor): say('on_reload')\n"
+        "def on_exit(supervisor): say('on_exit')\n"
+    )
+    command = serve("--hooks", "tree_hooks")
+    command.url()
+    command.process.send_signal(signal.SIGHUP)
+    command.read_until("^worker_exit 0 0$")
+    status, output, errors = command.stop(signal.SIGTERM)
+    said = [line for line in [*command.lines, *output.splitlines()] if not line.startswith("webfw")]
+    once = ["pre_fork 0", "post_fork 0", "worker_ready 0"]
+    assert said == [
+        "on_starting 1",
+        *once,
+        "on_reload",
+        *once,
+        "worker_exit 0 0",
+        "worker_exit 0 0",
+        "on_exit",
+    ]
+    assert status == 0
+    assert "hook worker_exit failed" in errors
+
+
+def test_hooks_that_are_not_there(serve: Start) -> None:
+    status, _, errors = serve("--hooks", "nosuchhooks").end()
+    assert status == 1
+    assert (
+        errors
+        == "webfw: hooks: importing 'nosuchhooks' failed: ModuleNotFoundError: No module named 'nosuchhooks'\n"
+    )
+
+
+def test_several_applications_of_a_file(serve: Start, tmp_path: Path, webfw_command: Start) -> None:
+    (tmp_path / "tree_wsgi.py").write_text(
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    return [environ['SCRIPT_NAME'].encode() + b' ' + environ['PATH_INFO'].encode()]\n"
+    )
+    (tmp_path / "webfw.toml").write_text(
+        "bind = ['127.0.0.1:0']\n[[apps]]\napp = 'tree_app:app'\n[[apps]]\napp = 'tree_wsgi:app'\npath = '/old'\n"
+    )
+    command = webfw_command("serve", cwd=tmp_path)
+    announced = command.read_until(r"serving tree_app:app, tree_wsgi:app on (\S+)$")
+    site = Site(announced[1])
+    assert site.get("/old/page") == "/old /page"
+    assert site.who()["version"] == 1
+    assert command.stop(signal.SIGTERM)[0] == 0
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(site: Site, seconds: int) -> "subprocess.Popen[str]":
+        url = "http://{}:{}/".format(*site.place)
+        command = ["wrk", "-t1", "-c16", f"-d{seconds}", url]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.needs("wrk")
+def test_ten_reloads_under_load_lose_no_request(serve: Start, loaded: Any, tmp_path: Path) -> None:
+    command = serve("--workers", "2")
+    site = Site(command.url())
+    load = loaded(site, 8)
+    for version in range(10):
+        time.sleep(0.7)
+        (tmp_path / "tree_app.py").write_text(APP.replace("VERSION = 1", f"VERSION = {version + 100}"))
+        command.process.send_signal(signal.SIGHUP)
+    output, _ = load.communicate(timeout=40)
+    site.until(lambda who: who["version"] == 109)
+    errors = command.stop(signal.SIGTERM)[2]
+    assert "Socket errors" not in output
+    assert "Non-2xx" not in output
+    assert errors.count("is ready") >= 20
+    assert int(re.search(r"(\d+) requests in", output)[1]) > 1000  # type: ignore[index]
+
+
+def test_what_is_published_reaches_all_workers(serve: Start, tmp_path: Path) -> None:
+    (tmp_path / "tree_live.py").write_text(
+        "import os\n"
+        "from webfw.web import Application, EventSourceHandler, RequestHandler\n"
+        "class Live(EventSourceHandler):\n"
+        "    async def open(self):\n"
+        "        await self.subscribe('room')\n"
+        "class Publish(RequestHandler):\n"
+        "    async def post(self):\n"
+        "        await self.application.broker.publish('room', {'from': os.getpid()})\n"
+        "        self.write(str(os.getpid()))\n"
+        "app = Application([('/live', Live), ('/publish', Publish)])\n"
+    )
+    command = serve(
+        "--workers", "2", "--reuse-port", target="tree_live:app", **{PROCESS_TREE: f"t{os.getpid()}"}
+    )
+    site = Site(command.url())
+    listening = []
+    try:
+        for _ in range(8):  # spread over both workers
+            client = socket.create_connection(site.place, timeout=20)
+            client.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+            data = b""
+            while b'"joined"' not in data:
+                data += client.recv(4096)
+            listening.append(client)
+        connection = http.client.HTTPConnection(*site.place, timeout=20)
+        connection.request("POST", "/publish")
+        pid = connection.getresponse().read()
+        connection.close()
+        for client in listening:
+            data = b""
+            while b'"from":' not in data:
+                data += client.recv(4096)
+            assert pid in data
+    finally:
+        for client in listening:
+            client.close()
+    assert command.stop(signal.SIGTERM)[0] == 0
