@@ -77,6 +77,14 @@ def test_what_the_program_opened_is_not_passed_on(
         assert [one.get_inheritable() for one in (opened, given, replaced)] == [False, True, False]
 
 
+def test_the_new_run_can_have_more(executed: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restart, "_environment", {"GIVEN": "1", "TURN": "1"})
+    with socket.socket() as kept, socket.socket() as other:
+        restart.restart(["python"], environ={"TURN": "2"}, keep=[kept.fileno()])
+        assert [kept.get_inheritable(), other.get_inheritable()] == [True, False]
+    assert executed[0][2] == {"GIVEN": "1", "TURN": "2"}
+
+
 def test_output_is_flushed_and_may_be_broken(
     executed: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from webfw.autoreload.command import restart_command
@@ -90,10 +90,18 @@ def command_line(wrap: bool) -> list[str] | None:
     return restart_command(argv, wrap)
 
 
-def restart(command: list[str], changed: Iterable[str] = ()) -> None:
+def restart(
+    command: list[str],
+    changed: Iterable[str] = (),
+    *,
+    environ: Mapping[str, str] | None = None,
+    keep: Collection[int] = (),
+) -> None:
     """Run the hooks, and replace this process by the command; it returns only if that fails, which is logged.
 
     :param changed: the files that have changed.
+    :param environ: variables that the new process has besides.
+    :param keep: descriptors that it has besides (nowhere on Windows).
 
     The new process has the id, the environment, the directory and the descriptors that this one was started with.
     """
@@ -104,6 +112,7 @@ def restart(command: list[str], changed: Iterable[str] = ()) -> None:
             # Border: one hook that fails must neither stop the others nor the reload.
             app_log.error("Exception in reload hook %r", hook, exc_info=True)
     discard_compiled(changed)
+    environment = {**_environment, **(environ or {})}
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -114,18 +123,18 @@ def restart(command: list[str], changed: Iterable[str] = ()) -> None:
             os.chdir(_directory)
         if os.name == "nt":
             # There is no exec: what has its name there lets the parent go on before the program has begun.
-            os._exit(subprocess.call(command, env=_environment))
-        _restore_descriptors()
+            os._exit(subprocess.call(command, env=environment))
+        _restore_descriptors(keep)
         signal.setitimer(signal.ITIMER_REAL, 0)  # an alarm would outlive the program that can take it
-        os.execve(command[0], command, _environment)
+        os.execve(command[0], command, environment)
     except OSError as exc:
         gen_log.error("autoreload: %s cannot be started: %s", command[0], exc)
 
 
-def _restore_descriptors() -> None:
+def _restore_descriptors(keep: Collection[int]) -> None:
     for fd in _open_descriptors():
         if fd > 2:
             try:
-                os.set_inheritable(fd, fd in _given and _given[fd] == _identity(fd))
+                os.set_inheritable(fd, fd in keep or (fd in _given and _given[fd] == _identity(fd)))
             except OSError:
                 pass  # that of the listing itself
