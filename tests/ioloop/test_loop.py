@@ -449,11 +449,12 @@ def test_time_is_the_wall_clock(loop: IOLoop) -> None:
 
 def test_timers_of_every_kind(loop: IOLoop) -> None:
     ran: list[Any] = []
-    loop.call_later(0.02, ran.append, "later")
+    # In the order they are due: on a busy machine some time may pass from one line to the next.
+    loop.call_later(-5, ran.append, "now")
     loop.call_at(loop.time() + 0.01, ran.append, "at")
+    loop.call_later(0.02, ran.append, "later")
     loop.add_timeout(loop.time() + 0.03, ran.append, "deadline")
     loop.add_timeout(datetime.timedelta(milliseconds=40), lambda **kwargs: ran.append(kwargs), word="delta")
-    loop.call_later(-5, ran.append, "now")
     cancelled = loop.call_later(0.01, ran.append, "cancelled")
     loop.remove_timeout(cancelled)
     loop.call_later(0.05, loop.stop)
