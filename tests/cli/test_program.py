@@ -303,6 +303,77 @@ def test_ten_reloads_under_load_lose_no_request(serve: Start, loaded: Any, tmp_p
     assert int(re.search(r"(\d+) requests in", output)[1]) > 1000  # type: ignore[index]
 
 
+def children_of(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(word) for word in text.split()]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="children are not told here")
+def test_an_upgrade_takes_over_the_sockets(serve: Start, tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    command = serve("--bind", f"unix:{path}")
+    site = Site(command.url())
+    workers = set(children_of(command.process.pid))
+    (tmp_path / "tree_app.py").write_text(APP.replace("VERSION = 1", "VERSION = 2"))
+    command.process.send_signal(signal.SIGUSR2)
+    site.until(lambda who: who["version"] == 2)  # both serve
+    (new,) = set(children_of(command.process.pid)) - workers
+    try:
+        command.process.send_signal(signal.SIGTERM)
+        assert command.process.wait(20) == 0
+        assert site.who()["version"] == 2
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+    finally:
+        os.kill(new, signal.SIGTERM)
+    deadline = time.monotonic() + 20
+    while path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    command.end()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="children are not told here")
+def test_an_upgrade_that_fails_changes_nothing(serve: Start, tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    command = serve("--bind", f"unix:{path}")
+    site = Site(command.url())
+    (tmp_path / "tree_app.py").write_text("raise OSError('no database')")
+    command.process.send_signal(signal.SIGUSR2)
+    assert command.process.stderr is not None
+    for line in command.process.stderr:
+        if "this one goes on" in line:
+            break
+    assert "ended with status 3" in line
+    assert site.who()["version"] == 1
+    assert command.stop(signal.SIGTERM)[0] == 0
+    assert not path.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.needs("wrk")
+def test_an_upgrade_under_load_loses_no_request(serve: Start, loaded: Any, tmp_path: Path) -> None:
+    command = serve("--workers", "2")
+    site = Site(command.url())
+    workers = set(children_of(command.process.pid))
+    load = loaded(site, 5)
+    time.sleep(0.5)
+    (tmp_path / "tree_app.py").write_text(APP.replace("VERSION = 1", "VERSION = 2"))
+    command.process.send_signal(signal.SIGUSR2)
+    site.until(lambda who: who["version"] == 2)
+    (new,) = set(children_of(command.process.pid)) - workers
+    try:
+        time.sleep(1)
+        command.process.send_signal(signal.SIGTERM)
+        assert command.process.wait(20) == 0
+        output, _ = load.communicate(timeout=40)
+    finally:
+        os.kill(new, signal.SIGTERM)
+        command.end()
+    assert "Socket errors" not in output
+    assert "Non-2xx" not in output
+
+
 def test_what_is_published_reaches_all_workers(serve: Start, tmp_path: Path) -> None:
     (tmp_path / "tree_live.py").write_text(
         "import os\n"

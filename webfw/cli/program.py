@@ -5,8 +5,10 @@ import contextlib
 import faulthandler
 import gc
 import importlib
+import os
 import random
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -328,6 +330,7 @@ class ServeProgram(Program):
     :param reread: reads them again, for a reload.
     :param listeners: where to listen.
     :param logs: the handlers.
+    :param directory: where the command was started, for a new supervisor.
     """
 
     def __init__(
@@ -336,17 +339,20 @@ class ServeProgram(Program):
         reread: Callable[[], Configuration],
         listeners: Listeners,
         logs: Logs,
+        directory: str = ".",
     ) -> None:
         self.configuration = configuration
         self.listeners = listeners
         self.logs = logs
         self.supervisor: Supervisor
         self._reread = reread
+        self._directory = directory
         self._hooks = _hooks(configuration["hooks"])
         self._loaded: tuple[list[Place], list[Any]] | None = None
         self._ending_since: float | None = None
         self._told = False
         self._cut = 0
+        self._new_supervisor: subprocess.Popen[bytes] | None = None
 
     # In the supervisor.
 
@@ -412,7 +418,27 @@ class ServeProgram(Program):
     def reopen_logs(self) -> None:
         self.logs.reopen()
 
+    def upgrade(self) -> int | None:
+        environ, fds = self.listeners.hand_over()
+        try:
+            process = subprocess.Popen(
+                [sys.executable, *sys.orig_argv[1:]],
+                cwd=self._directory,
+                env={**os.environ, **environ},
+                pass_fds=fds,
+            )
+        except OSError as error:
+            gen_log.error("no new supervisor: %s", error)
+            self.listeners.take_back()
+            return None
+        self._new_supervisor = process  # the supervisor waits for it
+        return process.pid
+
     def turned(self) -> None:
+        if self._new_supervisor is not None and self.supervisor.successor is None:
+            self._new_supervisor.returncode = 0  # it was waited for
+            self._new_supervisor = None
+            self.listeners.take_back()
         since = self._ending_since
         if since is not None and not self._told and time.monotonic() > since + SAY_AFTER:
             self._told = True

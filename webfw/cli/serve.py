@@ -56,6 +56,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
     :raises CommandError: the application cannot be served.
     """
+    directory = os.getcwd()
     configuration = configuration_of(arguments)
     if configuration["chdir"] is not None:
         _enter(configuration)
@@ -83,7 +84,9 @@ def serve(arguments: argparse.Namespace) -> int:
                 return serve_alone(configuration, listeners, logs)
             finally:
                 listeners.close()
-        program = ServeProgram(configuration, partial(configuration_of, arguments), listeners, logs)
+        program = ServeProgram(
+            configuration, partial(configuration_of, arguments), listeners, logs, directory
+        )
         try:
             return program.start()
         except CommandError:

@@ -452,7 +452,7 @@ class Supervisor:
             former = self.slots.pop(number, None)
             self.slots[number] = member
             if former is not None:
-                self._send_away(former, Order.DRAIN, self.settings.graceful_timeout, replaced=True)
+                self._send_away(former, Order.DRAIN, self.settings.graceful_timeout)
         self._not_before.pop(number, None)
         if not self.ready and self._all_serve():
             self.ready = True
@@ -461,13 +461,14 @@ class Supervisor:
     def _all_serve(self) -> bool:
         return len(self.slots) == self.target and all(m.state is State.READY for m in self.slots.values())
 
-    def _send_away(self, member: Member, order: Order, grace: float, replaced: bool = False) -> None:
+    def _send_away(self, member: Member, order: Order, grace: float) -> None:
         if member.state is not State.LEAVING:
             for place in (self.slots, self.successors):
                 if place.get(member.number) is member:
                     del place[member.number]
             self.leaving.append(member)
-        member.tell(order, grace, replaced)
+        others_serve = any(other.state is State.READY for other in self.slots.values())
+        member.tell(order, grace, self.successor is not None or (others_serve and not self.stopping))
 
     def _back_off(self, number: int) -> float:
         crashes = self._crashes[number] = self._crashes.get(number, 0) + 1
