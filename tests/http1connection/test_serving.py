@@ -59,6 +59,21 @@ async def test_close_waits_for_the_end_of_serving(peer: Any, told: Any) -> None:
     assert far.stream.closed()
 
 
+async def test_a_delegate_closes_the_connection_that_it_is_told_of(peer: Any, told: Any) -> None:
+    class Closing(told):  # type: ignore[misc]
+        async def headers_received(self, start_line: Any, headers: Any) -> None:
+            await serving.close()
+
+    far = peer()
+    server = Server(lambda conn: Closing())
+    serving = HTTP1ServerConnection(far.stream)
+    serving.start_serving(server)
+    far.send(GET)
+    async with asyncio.timeout(5):
+        await server.closed.wait()
+    assert far.stream.closed()
+
+
 async def test_close_before_serving(peer: Any) -> None:
     far = peer()
     await HTTP1ServerConnection(far.stream).close()

@@ -38,9 +38,9 @@ class HTTP1ServerConnection:
         self._serving = self.stream.io_loop.asyncio_loop.create_task(self._serve(delegate))
 
     async def close(self) -> None:
-        """Close the connection, and wait until nothing is served on it any more."""
+        """Close the connection and wait until nothing is served on it; a delegate does not wait for itself."""
         self.stream.close()
-        if self._serving is not None:
+        if self._serving is not None and self._serving is not asyncio.current_task():
             await asyncio.wait([self._serving])
 
     async def _serve(self, delegate: HTTPServerConnectionDelegate) -> None:
