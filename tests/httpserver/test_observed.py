@@ -64,6 +64,7 @@ class Watch(Observer):
 
     def closed(self, connection: object) -> None:
         self.open -= 1
+        assert all(record.why for record in self.records if record.connection is connection)
 
 
 @pytest.fixture

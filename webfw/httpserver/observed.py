@@ -65,11 +65,6 @@ class ObservedExchange(Http1Exchange):
         super().connection_lost()
         self.record.end(self._conn.why or "client_gone")
 
-    def detach(self) -> IOStream:
-        stream = super().detach()
-        self.record.end("detached")
-        return stream
-
 
 class ObservedConnection(ServerConnection):
     """A connection whose requests have records.
@@ -158,7 +153,10 @@ class ObservedConnection(ServerConnection):
         self.observers.tell(self.observers.on_closed, self)
 
     def detach(self) -> IOStream:
+        exchange = self.exchange
+        assert exchange is not None
         stream = super().detach()
+        exchange.record.end("detached")
         self.observers.tell(self.observers.on_closed, self)
         return stream
 
