@@ -191,25 +191,6 @@ def test_sockets_of_their_own(serve: Start) -> None:
     assert command.stop(signal.SIGTERM)[0] == 0
 
 
-def test_without_a_supervisor(serve: Start) -> None:
-    command = serve("--workers", "0")
-    site = Site(command.url())
-    assert site.who()["pid"] == command.process.pid
-    assert command.stop(signal.SIGTERM) == (0, "webfw stopped\n", "")
-
-
-def test_without_a_supervisor_a_second_signal_stops_at_once(serve: Start) -> None:
-    command = serve("--workers", "0")
-    place = urlsplit(command.url())
-    with socket.create_connection((place.hostname, place.port)) as client:
-        client.sendall(b"GET /wait/30 HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.1)
-        command.process.send_signal(signal.SIGTERM)
-        command.read_until("^webfw stopping: running requests have 30 seconds")
-        status, output, _ = command.stop(signal.SIGINT)
-    assert (status, output) == (130, "webfw stopped at once, 1 connection cut\n")
-
-
 def test_hooks(serve: Start, tmp_path: Path) -> None:
     (tmp_path / "tree_hooks.py").write_text(
         "import os\n"

@@ -3,9 +3,9 @@
 import logging
 import os
 
-from webfw.cli.accesslog import TimeFormatter
 from webfw.cli.errors import FAILED, CommandError
 from webfw.log import access_log
+from webfw.observe import TimeFormatter
 
 __all__ = ["LineHandler", "Logs"]
 
@@ -84,15 +84,19 @@ class Logs:
     :param level: ``debug``, ``info``, ``warning`` or ``error``.
     :param access: a file, ``-`` for standard output, ``off`` for none.
     :param errors: a file, or ``-`` for standard error.
+    :param access_has_time: whether access lines tell the time themselves.
     :raises CommandError: a file cannot be opened.
 
     What an application sets up itself stays as it is: its loading happens between `set_aside` and `put_back`.
     """
 
-    def __init__(self, level: str, access: str = "-", errors: str = "-") -> None:
+    def __init__(
+        self, level: str, access: str = "-", errors: str = "-", access_has_time: bool = False
+    ) -> None:
         self.level = level.upper()
+        form = "%(message)s" if access_has_time else _ACCESS_FORM
         self._root = _handler("--error-log", errors, 2, _ERROR_FORM)
-        self._access = None if access == "off" else _handler("--access-log", access, 1, _ACCESS_FORM)
+        self._access = None if access == "off" else _handler("--access-log", access, 1, form)
         self._off = access == "off"
         self.put_back()
 

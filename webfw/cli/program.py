@@ -1,86 +1,33 @@
-"""What the process tree of ``webfw serve`` runs: in the supervisor the announcements, in each worker a server."""
+"""What the process tree of ``webfw serve`` runs: in the supervisor words and hooks, in each worker a `Service`."""
 
-import asyncio
-import contextlib
 import faulthandler
 import gc
 import importlib
 import os
-import random
-import signal
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
-from webfw._version import __version__
-from webfw.cli.accesslog import log_function
-from webfw.cli.applications import Callback, Place, Site, assemble, load, places
+from webfw.cli.applications import Place, places
 from webfw.cli.errors import FAILED, CommandError
 from webfw.cli.listeners import Listeners, tls_context
 from webfw.cli.logs import Logs
+from webfw.cli.service import Service, access_log_of, load_all
 from webfw.cli.settings import SETTINGS
 from webfw.cli.sources import Configuration
-from webfw.httpserver import HTTPServer
-from webfw.ioloop.backend import new_event_loop, thread_event_loop
+from webfw.cli.words import SAY_AFTER, announcements, say, say_ended, say_stopping
 from webfw.log import gen_log
 from webfw.process import cpu_count
+from webfw.process.program import Program, TreeSettings
 from webfw.process.roster import Member
-from webfw.process.supervisor import Program, Supervisor, TreeSettings
-from webfw.process.worker import Order, Worker
-from webfw.pubsub import BrokerError
-from webfw.web import Application
+from webfw.process.supervisor import Supervisor
+from webfw.process.worker import Worker
 
-__all__ = ["Alone", "ServeProgram", "serve_alone", "tree_settings"]
-
-#: Seconds for which idle connections stay open for one more request when another worker has taken over.
-IDLE_GRACE = 1.0
-
-#: Seconds until somebody who waits for the end is told why.
-SAY_AFTER = 0.15
-
-
-# Settings that are parameters of `HTTPServer`.
-_SERVER_OPTIONS = (
-    "xheaders",
-    "trusted_downstream",
-    "header_timeout",
-    "body_timeout",
-    "min_body_rate",
-    "write_timeout",
-    "tls_handshake_timeout",
-    "max_header_size",
-    "max_body_size",
-)
-
-
-class Post(Protocol):
-    """Who tells a server what to do: a supervisor's worker, or `Alone`."""
-
-    report: Callable[[], Mapping[str, Any]] | None
-    reopen_logs: Callable[[], None] | None
-    replaced: bool
-    #: The broker of applications that name none.
-    default_broker: str
-
-    def attach(self) -> None: ...
-
-    def ready(self) -> None: ...
-
-    async def order(self) -> Order: ...
-
-    def retire(self, reason: str) -> None: ...
-
-    def detach(self) -> None: ...
-
-
-def say(line: str) -> None:
-    """Tell whoever started the command."""
-    with contextlib.suppress(BrokenPipeError):
-        print(line, flush=True)
+__all__ = ["ServeProgram", "tree_settings"]
 
 
 def tree_settings(configuration: Configuration) -> TreeSettings:
@@ -90,237 +37,6 @@ def tree_settings(configuration: Configuration) -> TreeSettings:
     settings = {name: configuration[name] for name in names}
     settings["graceful_timeout"] += configuration["drain_delay"]
     return TreeSettings(workers=cpu_count() if workers == "auto" else workers, **settings)
-
-
-# --- a server, in whatever process ---
-
-
-def load_all(configuration: Configuration, logs: Logs) -> tuple[list[Place], list[Any]]:
-    """Import what is to be served, with logging as it would be without us.
-
-    :raises CommandError: something cannot be imported.
-    """
-    wanted = places(configuration)
-    logs.set_aside()
-    try:
-        return wanted, load(wanted, configuration["app_dir"])
-    finally:
-        logs.put_back()
-
-
-def run_server(
-    post: Post,
-    configuration: Configuration,
-    listeners: Listeners,
-    number: int,
-    wanted: list[Place],
-    loaded: list[Any],
-) -> None:
-    """Serve until told to end.
-
-    :raises CommandError: it cannot be served.
-    """
-    with asyncio.Runner(loop_factory=_event_loop) as runner:
-        runner.run(_serve(post, configuration, listeners, number, wanted, loaded))
-
-
-def _event_loop() -> asyncio.AbstractEventLoop:
-    """The loop the application's module has made and may have given work to; usually a new one."""
-    loop = thread_event_loop()
-    if loop is not None and not loop.is_closed():
-        return loop
-    try:
-        return new_event_loop()
-    except (ValueError, RuntimeError) as error:  # WEBFW_LOOP names none, or one that is not installed
-        raise CommandError(str(error)) from None
-
-
-async def _serve(
-    post: Post,
-    configuration: Configuration,
-    listeners: Listeners,
-    number: int,
-    wanted: list[Place],
-    loaded: list[Any],
-) -> None:
-    settings = {"log_function": log_function}
-    if configuration["broker"] is not None:
-        settings["broker"] = configuration["broker"]
-    callback = await assemble(wanted, loaded, settings)
-    applications = _applications(callback)
-    server = HTTPServer(callback, **_server_options(configuration))
-    cut = 0
-    most = configuration["max_requests"]
-    if most:
-        most += random.randint(0, configuration["max_requests_jitter"])
-
-    def report() -> Mapping[str, Any]:
-        if most and server.requests >= most:
-            post.retire(f"{server.requests} requests")
-        return {"requests": server.requests, **server.load(), "cut": cut}
-
-    post.report = report
-    async with _brokers(applications, post.default_broker):
-        post.attach()
-        server.add_sockets(listeners.sockets(number))
-        # They accept from the next turn on.
-        await asyncio.sleep(0)
-        post.ready()
-        try:
-            order = await post.order()
-            if order is Order.DRAIN:
-                order, cut = await _drain(server, post, configuration["graceful_timeout"])
-            if order is Order.STOP:
-                cut = await server.drain(0)
-        finally:
-            post.detach()
-
-
-async def _drain(server: HTTPServer, post: Post, timeout: float) -> tuple[Order, int]:
-    """Let what runs end, unless it is to stop after all."""
-    draining = asyncio.ensure_future(server.drain(timeout, IDLE_GRACE if post.replaced else 0.0))
-    while True:
-        told = asyncio.ensure_future(post.order())
-        await asyncio.wait([draining, told], return_when=asyncio.FIRST_COMPLETED)
-        if draining.done():
-            told.cancel()
-            cut = draining.result()
-            if cut:
-                gen_log.warning("connections cut that were busy after %g seconds: %d", timeout, cut)
-            return Order.DRAIN, cut
-        if told.result() is Order.STOP:
-            draining.cancel()
-            await asyncio.wait([draining])
-            return Order.STOP, 0
-
-
-def _server_options(configuration: Configuration) -> dict[str, Any]:
-    options = {name: configuration[name] for name in _SERVER_OPTIONS}
-    options["idle_connection_timeout"] = configuration["idle_timeout"]
-    options["ssl_options"] = tls_context(configuration["certfile"], configuration["keyfile"])
-    return options
-
-
-def _applications(callback: Callback) -> list[Application]:
-    """The native applications that are served."""
-    if isinstance(callback, Site):
-        return callback.applications()
-    return [callback] if isinstance(callback, Application) else []
-
-
-@contextlib.asynccontextmanager
-async def _brokers(applications: Sequence[Application], default: str) -> AsyncIterator[None]:
-    """The brokers that applications are set to use, connected before the first request and closed after the last.
-
-    :param default: for those that name none; it is there when it is first used.
-    :raises CommandError: one cannot be had; better now than at the first client.
-    """
-    async with contextlib.AsyncExitStack() as stack:
-        for app in applications:
-            if app.settings.get("broker"):
-                try:
-                    await app.broker.start()
-                except (BrokerError, ImportError, ValueError) as error:
-                    raise CommandError(f"no broker: {error}") from error
-            else:
-                app.settings["broker"] = default
-            stack.push_async_callback(app.close_broker)
-        yield
-
-
-# --- without a supervisor ---
-
-
-class Alone:
-    """Stands for the supervisor in a process without one: orders come from signals."""
-
-    default_broker = "memory:"
-
-    def __init__(self, graceful_timeout: float) -> None:
-        self.report: Callable[[], Mapping[str, Any]] | None = None
-        self.reopen_logs: Callable[[], None] | None = None
-        self.replaced = False
-        self.status = 0
-        self.announce: Callable[[], None] = lambda: None
-        self._graceful_timeout = graceful_timeout
-        self._orders: asyncio.Queue[Order] = asyncio.Queue()
-        self._former: dict[int, Any] = {}
-        self._say: asyncio.TimerHandle | None = None
-
-    def attach(self) -> None:
-        loop = self._loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._former[number] = signal.getsignal(number)
-            try:
-                loop.add_signal_handler(number, self._signalled, number)
-            except NotImplementedError:  # Windows: the loop only wakes up for what is thread-safe
-                signal.signal(number, lambda n, _: loop.call_soon_threadsafe(self._signalled, n))
-
-    def ready(self) -> None:
-        self.announce()
-
-    async def order(self) -> Order:
-        return await self._orders.get()
-
-    def retire(self, reason: str) -> None:
-        gen_log.warning("there is no supervisor to start a successor: %s", reason)
-
-    def detach(self) -> None:
-        if self._say is not None:
-            self._say.cancel()
-        for number, handler in self._former.items():
-            with contextlib.suppress(NotImplementedError):
-                self._loop.remove_signal_handler(number)
-            signal.signal(number, handler)
-        say_ended(self.status, int(self.report().get("cut", 0)) if self.report is not None else 0)
-
-    def _signalled(self, number: int) -> None:
-        if self._say is None:
-            self._say = self._loop.call_later(SAY_AFTER, say_stopping, self._graceful_timeout)
-            self._orders.put_nowait(Order.DRAIN)
-        else:
-            self.status = 128 + number
-            self._orders.put_nowait(Order.STOP)
-
-
-def serve_alone(configuration: Configuration, listeners: Listeners, logs: Logs) -> int:
-    """Serve in this process, until a signal; the exit status.
-
-    :raises CommandError: it cannot be served.
-    """
-    wanted, loaded = load_all(configuration, logs)
-    post = Alone(configuration["graceful_timeout"])
-    post.announce = lambda: announce(configuration, listeners, 0)
-    run_server(post, configuration, listeners, 0, wanted, loaded)
-    return post.status
-
-
-# --- what is said ---
-
-
-def announce(configuration: Configuration, listeners: Listeners, workers: int) -> None:
-    """Say what is served and where."""
-    names = ", ".join(place.target for place in places(configuration))
-    behind = f" with {workers} workers" if workers > 1 else ""
-    for listener in listeners:
-        url = listener.url(configuration["certfile"] is not None)
-        say(f"webfw {__version__} serving {names} on {url}{behind}")
-
-
-def say_stopping(seconds: float) -> None:
-    """Tell somebody who has to wait for what."""
-    say(f"webfw stopping: running requests have {seconds:g} seconds, another signal stops at once")
-
-
-def say_ended(status: int, cut: int) -> None:
-    """The last words."""
-    if status <= 128:
-        say("webfw stopped")
-    else:
-        say(f"webfw stopped at once, {cut} {'connection' if cut == 1 else 'connections'} cut")
-
-
-# --- the tree ---
 
 
 class ServeProgram(Program):
@@ -396,7 +112,8 @@ class ServeProgram(Program):
         self.hook("worker_exit", self.supervisor, member, status)
 
     def all_ready(self) -> None:
-        announce(self.configuration, self.listeners, self.supervisor.target)
+        for line in announcements(self.configuration, self.listeners, self.supervisor.target):
+            say(line)
 
     def cannot_start(self, member: Member, why: str) -> None:
         print(why, file=sys.stderr, flush=True)
@@ -405,6 +122,7 @@ class ServeProgram(Program):
         try:
             configuration = self._reread()
             places(configuration)
+            access_log_of(configuration)
             tls_context(configuration["certfile"], configuration["keyfile"])
         except CommandError as error:
             raise ValueError(str(error)) from None
@@ -459,7 +177,7 @@ class ServeProgram(Program):
             wanted, loaded = self._loaded or load_all(configuration, self.logs)
             gc.freeze()
             worker.reopen_logs = self.logs.reopen
-            run_server(worker, configuration, self.listeners, worker.number, wanted, loaded)
+            Service(worker, configuration, self.listeners, worker.number, wanted, loaded).run()
         except CommandError as error:
             worker.failed(_told(error, configuration["log_level"]))
             return error.status

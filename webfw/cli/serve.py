@@ -7,12 +7,14 @@ import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from webfw.cli.alone import serve_alone
 from webfw.cli.applications import places
 from webfw.cli.errors import CommandError
 from webfw.cli.flags import add_settings, given
 from webfw.cli.listeners import Listeners, tls_context
 from webfw.cli.logs import Logs
-from webfw.cli.program import ServeProgram, serve_alone
+from webfw.cli.program import ServeProgram
+from webfw.cli.service import access_log_of
 from webfw.cli.sources import Configuration, read_configuration
 from webfw.log import gen_log
 
@@ -65,7 +67,8 @@ def serve(arguments: argparse.Namespace) -> int:
     tls_context(configuration["certfile"], configuration["keyfile"])
     if configuration["umask"] is not None:
         os.umask(int(configuration["umask"], 8))
-    logs = Logs(configuration["log_level"], configuration["access_log"], configuration["error_log"])
+    has_time = access_log_of(configuration).has_time
+    logs = Logs(configuration["log_level"], configuration["access_log"], configuration["error_log"], has_time)
     for warning in configuration.warnings:
         gen_log.warning("%s", warning)
     path = os.path.abspath(configuration["app_dir"])

@@ -5,6 +5,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from webfw._version import __version__
+from webfw.cli.alone import Alone
 from webfw.cli.applications import Place
 from webfw.cli.errors import USAGE, CommandError
 from webfw.cli.flags import add_settings
@@ -12,7 +13,8 @@ from webfw.cli.listeners import Listeners, tls_context
 from webfw.cli.listing import DirectoryHandler
 from webfw.cli.local import local_configuration
 from webfw.cli.logs import Logs
-from webfw.cli.program import Alone, run_server, say
+from webfw.cli.service import Service
+from webfw.cli.words import say
 from webfw.web import Application
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ def static(arguments: argparse.Namespace) -> int:
     post.announce = announce
     application = directory_application(directory, arguments.spa)
     try:
-        run_server(post, configuration, listeners, 0, [Place(directory)], [application])
+        Service(post, configuration, listeners, 0, [Place(directory)], [application]).run()
     finally:
         listeners.close()
     return post.status

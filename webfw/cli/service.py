@@ -1,0 +1,234 @@
+"""One process that serves: the loop, the server, what watches it, and its end; who tells it to end may not enter."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from webfw.cli.applications import Callback, Place, Site, assemble, load, places
+from webfw.cli.errors import USAGE, CommandError
+from webfw.cli.listeners import Listeners, tls_context
+from webfw.cli.logs import Logs
+from webfw.cli.sources import Configuration
+from webfw.httpserver import HTTPServer
+from webfw.httpserver.observer import Observer
+from webfw.ioloop.backend import new_event_loop, thread_event_loop
+from webfw.log import gen_log
+from webfw.observe import AccessLog, RequestIds
+from webfw.process.worker import Order
+from webfw.pubsub import BrokerError
+from webfw.web import Application
+
+__all__ = ["Post", "Service", "access_log_of", "load_all"]
+
+#: Seconds for which idle connections stay open for one more request when another worker has taken over.
+IDLE_GRACE = 1.0
+
+# Settings that are parameters of `HTTPServer`.
+_SERVER_OPTIONS = (
+    "xheaders",
+    "trusted_downstream",
+    "header_timeout",
+    "body_timeout",
+    "min_body_rate",
+    "write_timeout",
+    "tls_handshake_timeout",
+    "max_header_size",
+    "max_body_size",
+)
+
+
+class Post(Protocol):
+    """Who tells a server what to do: a supervisor's worker, or `Alone`."""
+
+    report: Callable[[], Mapping[str, Any]] | None
+    reopen_logs: Callable[[], None] | None
+    replaced: bool
+    #: The broker of applications that name none.
+    default_broker: str
+
+    def attach(self) -> None: ...
+
+    def ready(self) -> None: ...
+
+    async def order(self) -> Order: ...
+
+    def retire(self, reason: str) -> None: ...
+
+    def detach(self) -> None: ...
+
+
+def access_log_of(configuration: Configuration, number: int | None = None) -> AccessLog:
+    """What writes a line for each request.
+
+    :raises CommandError: its format has an atom that there is not.
+    """
+    try:
+        return AccessLog(configuration["access_log_format"], worker=number)
+    except ValueError as error:
+        raise CommandError(f"{configuration.origin('access_log_format')}: {error}", USAGE) from None
+
+
+def load_all(configuration: Configuration, logs: Logs) -> tuple[list[Place], list[Any]]:
+    """Import what is to be served, with logging as it would be without us.
+
+    :raises CommandError: something cannot be imported.
+    """
+    wanted = places(configuration)
+    logs.set_aside()
+    try:
+        return wanted, load(wanted, configuration["app_dir"])
+    finally:
+        logs.put_back()
+
+
+class Service:
+    """A server in this process.
+
+    :param post: who tells it what to do.
+    :param configuration: the settings.
+    :param listeners: where it accepts.
+    :param number: of this worker.
+    :param wanted: what is served, and where it is.
+    :param loaded: the same, imported.
+    """
+
+    def __init__(
+        self,
+        post: "Post",
+        configuration: Configuration,
+        listeners: Listeners,
+        number: int,
+        wanted: Sequence[Place],
+        loaded: Sequence[Any],
+    ) -> None:
+        self.post = post
+        self.configuration = configuration
+        self.listeners = listeners
+        self.number = number
+        self._wanted = wanted
+        self._loaded = loaded
+        self._cut = 0
+        self.server: HTTPServer
+
+    def run(self) -> None:
+        """Serve until told to end.
+
+        :raises CommandError: it cannot be served.
+        """
+        with asyncio.Runner(loop_factory=_event_loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        configuration, post = self.configuration, self.post
+        settings = {} if configuration["broker"] is None else {"broker": configuration["broker"]}
+        callback = await assemble(self._wanted, self._loaded, settings)
+        self.server = HTTPServer(callback, observer=self._observers(), **_server_options(configuration))
+        post.report = self._reporter()
+        async with _brokers(_applications(callback), post.default_broker):
+            post.attach()
+            self.server.add_sockets(self.listeners.sockets(self.number))
+            # They accept from the next turn on.
+            await asyncio.sleep(0)
+            post.ready()
+            try:
+                order = await post.order()
+                if order is Order.DRAIN:
+                    order = await self._drain()
+                if order is Order.STOP:
+                    self._cut = await self.server.drain(0)
+            finally:
+                post.detach()
+
+    def _observers(self) -> list[Observer]:
+        configuration = self.configuration
+        observers: list[Observer] = []
+        if configuration["request_id"]:
+            observers.append(RequestIds(trust=configuration["xheaders"]))
+        if configuration["access_log"] != "off":
+            observers.append(access_log_of(configuration, self.number))
+        return observers
+
+    def _reporter(self) -> Callable[[], Mapping[str, Any]]:
+        most = self.configuration["max_requests"]
+        if most:
+            most += random.randint(0, self.configuration["max_requests_jitter"])
+
+        def report() -> Mapping[str, Any]:
+            server = self.server
+            if most and server.requests >= most:
+                self.post.retire(f"{server.requests} requests")
+            return {"requests": server.requests, **server.load(), "cut": self._cut}
+
+        return report
+
+    async def _drain(self) -> Order:
+        """Let what runs end, unless it is to stop after all."""
+        draining = asyncio.ensure_future(self._leave())
+        while True:
+            told = asyncio.ensure_future(self.post.order())
+            await asyncio.wait([draining, told], return_when=asyncio.FIRST_COMPLETED)
+            if draining.done():
+                told.cancel()
+                self._cut = draining.result()
+                return Order.DRAIN
+            if told.result() is Order.STOP:
+                draining.cancel()
+                await asyncio.wait([draining])
+                return Order.STOP
+
+    async def _leave(self) -> int:
+        replaced = self.post.replaced
+        if not replaced:
+            await asyncio.sleep(self.configuration["drain_delay"])
+        timeout = self.configuration["graceful_timeout"]
+        cut = await self.server.drain(timeout, IDLE_GRACE if replaced else 0.0)
+        if cut:
+            gen_log.warning("connections cut that were busy after %g seconds: %d", timeout, cut)
+        return cut
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    """The loop the application's module has made and may have given work to; usually a new one."""
+    loop = thread_event_loop()
+    if loop is not None and not loop.is_closed():
+        return loop
+    try:
+        return new_event_loop()
+    except (ValueError, RuntimeError) as error:  # WEBFW_LOOP names none, or one that is not installed
+        raise CommandError(str(error)) from None
+
+
+def _server_options(configuration: Configuration) -> dict[str, Any]:
+    options = {name: configuration[name] for name in _SERVER_OPTIONS}
+    options["idle_connection_timeout"] = configuration["idle_timeout"]
+    options["ssl_options"] = tls_context(configuration["certfile"], configuration["keyfile"])
+    return options
+
+
+def _applications(callback: Callback) -> list[Application]:
+    """The native applications that are served."""
+    if isinstance(callback, Site):
+        return callback.applications()
+    return [callback] if isinstance(callback, Application) else []
+
+
+@contextlib.asynccontextmanager
+async def _brokers(applications: Sequence[Application], default: str) -> AsyncIterator[None]:
+    """The brokers that applications are set to use, connected before the first request and closed after the last.
+
+    :param default: for those that name none; it is there when it is first used.
+    :raises CommandError: one cannot be had; better now than at the first client.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        for app in applications:
+            if app.settings.get("broker"):
+                try:
+                    await app.broker.start()
+                except (BrokerError, ImportError, ValueError) as error:
+                    raise CommandError(f"no broker: {error}") from error
+            else:
+                app.settings["broker"] = default
+            stack.push_async_callback(app.close_broker)
+        yield
