@@ -12,6 +12,7 @@ import pytest
 
 from webfw import gen
 from webfw.ioloop import IOLoop
+from webfw.platform.asyncio import AsyncIOMainLoop
 from webfw.testing import AsyncTestCase, gen_test, setup_with_context_manager
 
 
@@ -145,6 +146,35 @@ def test_own_loop() -> None:
             assert self.io_loop is made[0] is IOLoop.current()
 
     assert run(Case).wasSuccessful()
+
+
+@pytest.mark.parametrize("kind", [IOLoop, AsyncIOMainLoop])
+def test_a_loop_that_code_under_test_has_kept_stays_open(kind: type[IOLoop]) -> None:
+    kept = asyncio.new_event_loop()
+    asyncio.set_event_loop(kept)
+    loop = kind(asyncio_loop=kept) if kind is IOLoop else kind()
+    tasks: list[asyncio.Task[None]] = []
+
+    class Case(AsyncTestCase):
+        def get_new_ioloop(self) -> IOLoop:
+            return IOLoop.current()
+
+        @gen_test
+        async def test(self) -> None:
+            assert self.io_loop is loop
+            await self.io_loop.run_in_executor(None, str)
+            tasks.append(asyncio.create_task(asyncio.sleep(1000)))
+
+    try:
+        for _ in range(2):
+            result = run(Case)
+            assert result.wasSuccessful(), result.errors[0][1]
+            assert IOLoop.current(instance=False) is loop
+            assert tasks[-1].cancelled()
+        assert loop.run_sync(lambda: 5) == 5
+    finally:
+        kept.run_until_complete(kept.shutdown_default_executor())
+        loop.close()
 
 
 def test_what_is_left_is_cancelled() -> None:

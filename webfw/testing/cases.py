@@ -11,6 +11,7 @@ from typing import Any, TypeVar, overload
 
 from webfw.gen import coroutine
 from webfw.ioloop import IOLoop
+from webfw.ioloop.backend import thread_event_loop
 from webfw.testing.ports import get_async_test_timeout
 
 __all__ = ["AsyncTestCase", "gen_test", "setup_with_context_manager"]
@@ -37,7 +38,8 @@ class AsyncTestCase(unittest.TestCase):
                 self.io_loop.add_callback(self.stop, 42)
                 self.assertEqual(self.wait(), 42)
 
-    When a test is over, what still runs on the loop is cancelled, and the loop closed with all that is open on it.
+    When a test is over, what still runs on the loop is cancelled, and the loop closed with all that is open on it;
+    but not a loop that was this thread's current one before the test, and that `get_new_ioloop` returned.
 
     :ivar io_loop: the loop, from `setUp` on.
     """
@@ -50,15 +52,21 @@ class AsyncTestCase(unittest.TestCase):
         self.__stopped = False
         self.__stop_value: Any = None
         self.__waiting = False
+        self.__borrowed = False
 
     def get_new_ioloop(self) -> IOLoop:
-        """Return the loop for a test; override it for one with special properties."""
+        """Return the loop for a test.
+
+        Override it for one with special properties, or to return the loop that code under test has kept.
+        """
         return IOLoop(make_current=False)
 
     def setUp(self) -> None:
         """Make the loop; a test case that overrides this calls it first."""
         super().setUp()
+        before = thread_event_loop()
         self.io_loop = self.get_new_ioloop()
+        self.__borrowed = self.io_loop.asyncio_loop is before
         self.io_loop.make_current()
         self.addCleanup(
             self.__close_loop
@@ -70,8 +78,11 @@ class AsyncTestCase(unittest.TestCase):
         super().tearDown()
 
     def __close_loop(self) -> None:
-        """End what is left on the loop, and close it; twice does no harm."""
+        """End what is left on the loop, and close it unless it is others'; twice does no harm."""
         loop = self.io_loop.asyncio_loop
+        if self.__borrowed and not loop.is_closed():
+            loop.run_until_complete(_settle())
+            return
         try:
             if not loop.is_closed():
                 loop.run_until_complete(_settle())
