@@ -108,6 +108,10 @@ def test_run_sync_and_callbacks_wait_for_what_may_be_yielded(expect_log: Callabl
     class Job:
         """Known to `convert_yielded` alone."""
 
+    class Silent:
+        def __repr__(self) -> str:
+            raise AssertionError
+
     async def run(value: int) -> int:
         await asyncio.sleep(0)
         seen.append(value)
@@ -136,6 +140,7 @@ def test_run_sync_and_callbacks_wait_for_what_may_be_yielded(expect_log: Callabl
         loop.add_callback(list, "12")
         loop.run_sync(lambda: asyncio.sleep(0.001))
         assert sorted(seen) == [0, 4, 5]
+        loop.add_callback(Silent)  # may be large: nobody asks what it looks like
         loop.add_callback(lambda: {"bad": run(-2)})
         with expect_log("webfw.application", "Exception in callback .*lambda"):
             loop.run_sync(lambda: asyncio.sleep(0.001))

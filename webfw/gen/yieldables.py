@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable
 from concurrent import futures
 from typing import Any, TypeAlias
 
-from webfw.concurrent import Future, future_add_done_callback, is_future
+from webfw.concurrent import Future, future_add_done_callback
 from webfw.ioloop import IOLoop
 from webfw.log import app_log
 
@@ -102,14 +102,15 @@ def convert_yielded(yielded: Any) -> Any:
 
 def _convert_returned(returned: Any) -> Any:
     """Have callbacks of the loop return what may be yielded; they may return anything else too."""
-    if returned is None or is_future(returned):
-        return returned
+    if convert_yielded.dispatch(type(returned)) is _unregistered and not isinstance(returned, (list, dict)):
+        return returned  # what can be awaited the loop knows by itself
     try:
         return convert_yielded(returned)
     except BadYieldError:
         return returned
 
 
+_unregistered = convert_yielded.dispatch(object)
 IOLoop.convert_returned = staticmethod(_convert_returned)  # type: ignore[method-assign]
 
 
