@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from webfw.process import daemon as module
+from webfw.process.controlclient import ControlClient
 from webfw.process.daemon import Daemon, Pidfile, PidfileError, change_directory, set_umask
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,6 +191,59 @@ def test_a_worker_is_silent_and_lets_go(monkeypatch: pytest.MonkeyPatch) -> None
     assert os.read(reader, 100) == b""
     assert silenced == [True]
     os.close(reader)
+
+
+# --- a whole tree ---
+
+
+def tree(directory: Path, application: str) -> "subprocess.CompletedProcess[str]":
+    (directory / "application.py").write_text(application)
+    return subprocess.run(
+        [sys.executable, "tests/process/tree.py", str(directory / "application.py"), "workers=2"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "DAEMON": "1",
+            "PIDFILE": str(directory / "pid"),
+            "CONTROL": str(directory / "control"),
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+
+def test_a_tree_in_the_background(directory: Path) -> None:
+    done = tree(directory, "VERSION = 1")
+    assert done.returncode == 0, done
+    assert done.stdout.splitlines()[-1] == "all ready"
+    pid = int((directory / "pid").read_text())
+    with ControlClient(directory / "control") as client:
+        status = client.ask("status")
+        assert status["pid"] == pid
+        workers = [worker["pid"] for worker in status["workers"]]
+        for process in (pid, *workers):
+            streams = [os.readlink(f"/proc/{process}/fd/{fd}") for fd in range(3)]
+            assert streams == ["/dev/null"] * 3
+        # A worker that is made later is no different.
+        client.ask("workers", change="3")
+        while len(workers := client.ask("status")["workers"]) < 3:
+            pass
+        assert os.readlink(f"/proc/{workers[-1]['pid']}/fd/1") == "/dev/null"
+        assert client.ask("drain")["status"] == 0
+    assert gone(pid)
+    assert not (directory / "pid").exists()
+    assert not (directory / "control").exists()
+
+
+def test_a_tree_that_does_not_start_says_so_on_the_terminal(directory: Path) -> None:
+    done = tree(directory, "raise ValueError('broken')")
+    assert done.returncode == 3
+    assert "ValueError: broken" in done.stdout
+    assert not (directory / "pid").exists()
+    assert not (directory / "control").exists()
 
 
 def test_a_platform_without_background(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,14 @@
 import json
 import os
 import pwd
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.process.test_supervisor import Tree
 from webfw.process.identity import Identity, find_identity, find_owner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,3 +199,35 @@ def test_a_way_back_to_root_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         ("setuid", 54321),
         ("setuid", 0),
     ]
+
+
+@as_root
+def test_a_tree_of_roots_with_workers_of_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    monkeypatch.setenv("BECOME", "nobody")
+    tree = Tree(tmp_path, "VERSION = 1", ())
+    try:
+        tree.expect("all ready")
+        worker = int(tree.ask()[0])
+        users = [uids(pid) for pid in (tree.process.pid, worker)]
+        assert users == [[0] * 4, [NOBODY.pw_uid] * 4]
+        tree.signal(signal.SIGHUP)  # they are replaced and ended like others
+        tree.expect("ready 0")
+        assert uids(int(tree.ask()[0])) == [NOBODY.pw_uid] * 4
+        tree.signal(signal.SIGTERM)
+        assert tree.end() == 0
+    finally:
+        if tree.process.poll() is None:
+            tree.process.kill()
+            tree.process.wait()
+        assert tree.process.stdout is not None
+        tree.process.stdout.close()
+
+
+def uids(pid: int) -> list[int]:
+    (line,) = [
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("Uid:")
+    ]
+    return [int(word) for word in line.split()[1:]]

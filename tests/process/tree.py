@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from webfw.process.control import ControlServer
+from webfw.process.daemon import Pidfile, daemonize
+from webfw.process.identity import find_identity
 from webfw.process.roster import Member
 from webfw.process.supervisor import Program, Supervisor, TreeSettings
 from webfw.process.systemd import Notifier
@@ -45,6 +47,9 @@ class Tree(Program):
         self.module = load(self.application)
 
     def work(self, worker: Worker) -> int:
+        identity = find_identity(os.environ.get("BECOME"), None)
+        if identity is not None:
+            identity.assume()
         try:
             module = self.module or load(self.application)
         except Exception:
@@ -153,7 +158,13 @@ def main() -> int:
     sock.bind(("127.0.0.1", 0))
     sock.listen(128)
     say("port", sock.getsockname()[1])
+    daemon = daemonize() if "DAEMON" in os.environ else None
     supervisor = Supervisor(Tree(application, sock, settings), settings)
+    if daemon is not None:
+        daemon.watch(supervisor)
+        supervisor.guests.append(daemon)
+    if "PIDFILE" in os.environ:
+        supervisor.guests.append(Pidfile(os.environ["PIDFILE"]))
 
     def show_stacks(number: int, frame: object) -> None:
         supervisor.ask(
