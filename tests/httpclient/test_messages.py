@@ -165,3 +165,10 @@ def test_a_failed_response_is_freed_at_once() -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_no_password_in_a_log() -> None:
+    request = HTTPRequest("http://u:s@cret@a.test/?at=b@c")
+    assert repr(request) == "<HTTPRequest GET http://***@a.test/?at=b@c>"
+    assert repr(HTTPResponse(request, 200)) == "<HTTPResponse 200 OK for http://***@a.test/?at=b@c>"
+    assert repr(HTTPRequest("http://a.test/?at=b@c")) == "<HTTPRequest GET http://a.test/?at=b@c>"

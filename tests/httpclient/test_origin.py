@@ -20,7 +20,9 @@ def asked(url: str = "https://a.test/", **kwargs: Any) -> HTTPRequest:
         ("HTTPS://A.test:443/b?c=d#e", Place(True, "a.test", 443, "a.test", "/b?c=d")),
         ("http://a.test:8080?q", Place(False, "a.test", 8080, "a.test:8080", "/?q")),
         ("http://[::1]:80/", Place(False, "::1", 80, "[::1]", "/")),
-        ("https://[fe80::1%25eth0]:1/", Place(True, "fe80::1%25eth0", 1, "[fe80::1%25eth0]:1", "/")),
+        ("https://[fe80::1%25eth0]:1/", Place(True, "fe80::1%eth0", 1, "[fe80::1]:1", "/")),
+        ("http://[fe80::1%eth0]/", Place(False, "fe80::1%eth0", 80, "[fe80::1]", "/")),
+        ("http://[::FFFF:127.0.0.1]/", Place(False, "::ffff:127.0.0.1", 80, "[::ffff:127.0.0.1]", "/")),
         ("http://u%40:p%3A@a.test/", Place(False, "a.test", 80, "a.test", "/", ("u@", "p:"))),
         ("http://u@a.test/", Place(False, "a.test", 80, "a.test", "/", ("u", ""))),
         ("http://bücher.test/ü ö?ä=%20", Place(False, "xn--bcher-kva.test", 80, "xn--bcher-kva.test",
@@ -45,6 +47,10 @@ def test_urls(url: str, place: Place) -> None:
         ("http://a.test:b/", "malformed URL"),
         ("http://a.test:0/", "port 0"),
         ("http://[::1/", "malformed URL"),
+        ("http://[::1]b.test/", "malformed URL"),
+        ("http://b.test[::1]/", "malformed URL"),
+        ("http://[v1.x]/", "malformed URL"),
+        (r"http://a.test\@b.test/", "malformed URL"),
         ("http://a.test/\r\nX: y", "control character"),
         ("http://a\t.test/", "control character"),
         ("http://a b.test/", "character in the host"),
@@ -62,6 +68,15 @@ def test_malformed_urls(url: str, why: str) -> None:
 def test_no_password_in_a_message() -> None:
     with pytest.raises(ValueError, match=r"'http://\*\*\*@a\.test:x/'"):
         Place.of("http://u:secret@a.test:x/")
+    for url in (
+        "http://u:sec/ret@a.test/",
+        "http:/u:secret@a.test/",
+        "//u:secret@a.test/",
+        "u:secret@a.test",
+    ):
+        with pytest.raises(ValueError, match=r"\*\*\*@a\.test") as raised:
+            Place.of(url)
+        assert "sec" not in str(raised.value)
 
 
 def test_other_schemes() -> None:
@@ -111,7 +126,9 @@ def test_what_makes_connections_different() -> None:
 def test_contexts() -> None:
     assert tls_context(asked()) is tls_context(asked())
     assert tls_context(asked()).check_hostname
-    assert tls_context(asked(validate_cert=False)).verify_mode == ssl.CERT_NONE
+    for no in (False, 0):
+        assert tls_context(asked(validate_cert=no)).verify_mode == ssl.CERT_NONE
+    assert tls_context(HTTPRequest("https://a.test/")).verify_mode == ssl.CERT_REQUIRED
     context = ssl.create_default_context()
     assert tls_context(asked(ssl_options=context)) is context
     assert tls_context(asked(ssl_options={"cert_reqs": ssl.CERT_NONE})).verify_mode == ssl.CERT_NONE

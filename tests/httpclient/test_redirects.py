@@ -47,6 +47,19 @@ def test_methods(status: int, before: str, after: str) -> None:
     assert message.headers["Content-Type"] == "a/b"
 
 
+def test_no_password_in_a_message() -> None:
+    for message, location in (
+        (sent("https://u:secret@a.test/", "PUT", body_producer=nothing), "/b"),
+        (sent("https://a.test/", "PUT", body=b"x"), "http://u:secret@b.test/"),
+        (sent(), "ftp://u:secret@b.test/"),
+    ):
+        with pytest.raises(
+            CannotFollowError, match=r"redirected to '(https|http|ftp)://\*\*\*@[ab]\.test/"
+        ) as raised:
+            follow(message, 307, location)
+        assert "secret" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("location", "url"),
     [

@@ -2,6 +2,7 @@
 
 import datetime
 import io
+import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -171,7 +172,12 @@ class HTTPRequest:
         self._body: bytes | None = utf8(value)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.method} {self.url}>"
+        return f"<{type(self).__name__} {self.method} {_without_password(self.url)}>"
+
+
+def _without_password(url: str) -> str:
+    """An address for logs, without user name and password."""
+    return re.sub(r"(?<=://)[^/?#]*@", "***@", str(url), count=1)
 
 
 def with_defaults(request: HTTPRequest, defaults: Mapping[str, Any] = DEFAULTS) -> HTTPRequest:
@@ -268,4 +274,6 @@ class HTTPResponse:
             raise error
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.code} {self.reason} for {self.effective_url}>"
+        return (
+            f"<{type(self).__name__} {self.code} {self.reason} for {_without_password(self.effective_url)}>"
+        )

@@ -3,6 +3,7 @@
 RFC 3986 and RFC 9110 section 4.2.
 """
 
+import re
 import ssl
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -13,13 +14,16 @@ from urllib.parse import quote, unquote, urlsplit
 from webfw.httpclient.messages import HTTPRequest
 from webfw.netutil import client_context, ssl_options_to_context
 
-__all__ = ["HTTP_PORTS", "Place", "pool_key", "tls_context"]
+__all__ = ["HTTP_PORTS", "Place", "pool_key", "shown", "tls_context"]
 
 #: The schemes of HTTP with their ports; 0: a Unix domain socket, whose path is in the place of the host.
 HTTP_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "http+unix": 0}
 
 # Visible ASCII: what a URL has of other characters is encoded (RFC 3987 section 3.1).
 _SAFE = "".join(map(chr, range(0x21, 0x7F)))
+
+# What may follow the user information.  urlsplit() of older Pythons overlooks what stands beside the brackets.
+_HOST_AND_PORT = re.compile(r"\[[0-9A-Fa-f:.]*:[^\[\]]*\](?::[0-9]*)?|[^\[\]]*")
 
 # Schemes under TLS.
 _SECURE = frozenset({"https", "wss"})
@@ -30,7 +34,7 @@ class Place:
     """Where a URL points.
 
     :ivar secure: whether under TLS.
-    :ivar host: a name in ASCII or an IP address without brackets.
+    :ivar host: a name in ASCII or an IP address without brackets, with its zone (``fe80::1%eth0``) if it has one.
     :ivar port: 1 to 65535; 0 for a Unix domain socket.
     :ivar authority: the value of Host (RFC 9110 section 7.2).
     :ivar target: the target of a request for it, in origin form (RFC 9112 section 3.2.1).
@@ -78,21 +82,26 @@ def _http_place(url: str) -> Place:
 def _take_apart(url: str, ports: Mapping[str, int]) -> Place:
     # urlsplit() would silently take some of them out.
     if any(character < " " or character == "\x7f" for character in url):
-        raise ValueError(f"there is a control character in the URL {_shown(url)}")
+        raise ValueError(f"there is a control character in the URL {shown(url)}")
     try:
         parts = urlsplit(url)
         port = parts.port
         host = parts.hostname
     except ValueError as error:
-        raise ValueError(f"malformed URL {_shown(url)}: {error}") from None
+        # It may quote what is a password in truth, one with a slash for instance.
+        reason = "" if "@" in url else f": {error}"
+        raise ValueError(f"malformed URL {shown(url)}{reason}") from None
+    if "\\" in parts.netloc or _HOST_AND_PORT.fullmatch(parts.netloc.rpartition("@")[2]) is None:
+        # Others see another host there: browsers take a backslash for a slash.
+        raise ValueError(f"malformed URL {shown(url)}: no such characters stand beside a host")
     default = ports.get(parts.scheme)
     if default is None:
         known = " or ".join(ports)
-        raise ValueError(f"the scheme must be {known}, not {parts.scheme!r} as in {_shown(url)}")
+        raise ValueError(f"the scheme must be {known}, not {parts.scheme!r} as in {shown(url)}")
     if not host:
-        raise ValueError(f"there is no host in {_shown(url)}")
+        raise ValueError(f"there is no host in {shown(url)}")
     if port == 0:
-        raise ValueError(f"port 0 in the URL {_shown(url)}")
+        raise ValueError(f"port 0 in the URL {shown(url)}")
     userinfo = None
     if parts.username is not None:
         userinfo = (unquote(parts.username), unquote(parts.password or ""))
@@ -101,11 +110,16 @@ def _take_apart(url: str, ports: Mapping[str, int]) -> Place:
         # Not parts.hostname, which is in lower case.
         path = unquote(parts.netloc.rpartition("@")[2])
         if "\0" in path:
-            raise ValueError(f"there is a NUL in the path of the socket in {_shown(url)}")
+            raise ValueError(f"there is a NUL in the path of the socket in {shown(url)}")
         return Place(False, "localhost", 0, "localhost", target, userinfo, path)
-    host = _ascii(host, url)
     port = port or default
-    bracketed = f"[{host}]" if ":" in host else host
+    if ":" in host:
+        address, percent, zone = host.partition("%")
+        if percent:  # RFC 6874: "%25"; only for this machine, not for the server (section 4)
+            host = f"{address}%{unquote(zone.removeprefix('25'))}"
+        bracketed = f"[{address}]"
+    else:
+        bracketed = host = _ascii(host, url)
     authority = bracketed if port == default else f"{bracketed}:{port}"
     return Place(parts.scheme in _SECURE, host, port, authority, target, userinfo)
 
@@ -116,18 +130,18 @@ def _ascii(host: str, url: str) -> str:
         try:
             host = host.encode("idna").decode("ascii")
         except UnicodeError as error:
-            raise ValueError(f"the host in {_shown(url)} is no name: {error}") from None
+            raise ValueError(f"the host in {shown(url)} is no name: {error}") from None
     if any(character in ' "<>\\^`{|}' for character in host):
-        raise ValueError(f"there is a character in the host of {_shown(url)} that no host has")
+        raise ValueError(f"there is a character in the host of {shown(url)} that no host has")
     return host
 
 
-def _shown(url: str) -> str:
-    """A URL for messages: not too long, and without a password."""
+def shown(url: str) -> str:
+    """A URL, maybe a malformed one, for messages: not too long, and without a password."""
     before, at, behind = url.rpartition("@")
-    scheme, slashes, _ = before.partition("://")
-    if at and slashes:
-        url = f"{scheme}://***@{behind}"
+    if at:
+        scheme, slashes, _ = before.rpartition("//")
+        url = f"{scheme.partition('//')[0]}{slashes}***@{behind}"
     return repr(url if len(url) <= 200 else url[:200] + "...")
 
 
@@ -137,7 +151,7 @@ def pool_key(request: HTTPRequest, place: Place) -> Hashable:
     if place.secure:
         options: Any = request.ssl_options
         if options is None:
-            tls = (request.validate_cert, request.ca_certs, request.client_cert, request.client_key)
+            tls = (_validates(request), request.ca_certs, request.client_cert, request.client_key)
         else:
             tls = options if isinstance(options, ssl.SSLContext) else tuple(sorted(options.items()))
     if place.unix_path is not None:
@@ -153,6 +167,9 @@ def tls_context(request: HTTPRequest) -> ssl.SSLContext:
     """
     if request.ssl_options is not None:
         return ssl_options_to_context(request.ssl_options, server_side=False)
-    return client_context(
-        request.validate_cert is not False, request.ca_certs, request.client_cert, request.client_key
-    )
+    return client_context(_validates(request), request.ca_certs, request.client_cert, request.client_key)
+
+
+def _validates(request: HTTPRequest) -> bool:
+    # Asked in one way for the connection and for its key: 0 is equal to False.
+    return request.validate_cert is None or bool(request.validate_cert)

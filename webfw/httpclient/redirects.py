@@ -2,7 +2,7 @@
 
 from urllib.parse import urljoin, urlsplit
 
-from webfw.httpclient.origin import Place
+from webfw.httpclient.origin import Place, shown
 from webfw.httpclient.outgoing import Outgoing
 from webfw.httputil import HTTPHeaders
 
@@ -50,7 +50,7 @@ def follow(sent: Outgoing, status: int, location: str) -> Outgoing:
         url = _join(sent, text)
         place = Place.of(url)
     except ValueError as error:
-        raise CannotFollowError(f"redirected to {text[:200]!r}: {error}") from None
+        raise CannotFollowError(f"redirected to {shown(text)}: {error}") from None
     if place.unix_path is not None and place.unix_path != sent.place.unix_path:
         # No server says to a client which of its machine's own servers it is to ask.
         raise CannotFollowError(f"redirected from {sent.place.name} to the Unix domain socket {place.name}")
@@ -62,10 +62,10 @@ def follow(sent: Outgoing, status: int, location: str) -> Outgoing:
             headers.pop(name, None)
     if producer is not None:
         raise CannotFollowError(
-            f"redirected to {url[:200]!r}, but its body_producer cannot send the body again"
+            f"redirected to {shown(url)}, but its body_producer cannot send the body again"
         )
     if body is not None and sent.place.secure and not place.secure:
-        raise CannotFollowError(f"redirected to {url[:200]!r}, where the body would be sent without TLS")
+        raise CannotFollowError(f"redirected to {shown(url)}, where the body would be sent without TLS")
     credentials = place.userinfo or sent.credentials
     if not place.same_origin(sent.place):
         credentials = place.userinfo
