@@ -173,6 +173,10 @@ async def test_a_reset() -> None:
         ({"url": "http://a.test/", "network_interface": "eth0"}, ValueError, "Unrecognized IPv4 or IPv6"),
         ({"url": "https://a.test/", "ssl_options": {"x": "y"}}, ValueError, "unknown ssl_options: x"),
         ({"url": "https://a.test/", "ca_certs": "/nowhere"}, OSError, "No such file"),
+        ({"url": None}, TypeError, "NoneType"),
+        ({"url": b"http://a.test/"}, TypeError, "bytes-like"),
+        ({"url": "http://a.test/", "connect_timeout": "1"}, TypeError, "'str'"),
+        ({"url": "https://a.test/", "ssl_options": {"ca_certs": ["a"]}}, TypeError, "unhashable"),
     ],
 )
 async def test_requests_that_cannot_be_sent(kwargs: dict[str, Any], error: type[Exception], why: str) -> None:
@@ -609,6 +613,23 @@ async def test_streaming() -> None:
         assert len(pieces) > 1
 
 
+@pytest.mark.parametrize("which", ["streaming_callback", "header_callback"])
+async def test_no_callback_after_it_has_given_the_request_up(which: str) -> None:
+    pieces: list[bytes | str] = []
+    data = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(1_000_000))
+
+    def callback(piece: bytes | str) -> None:
+        pieces.append(piece)
+        future.cancel()
+
+    async with serving(saying(data)) as server, using() as client:
+        future = client.fetch(server.url, **{which: callback})
+        with pytest.raises(asyncio.CancelledError):
+            await future
+        assert len(pieces) == 1
+        assert not client.active
+
+
 async def test_a_slow_program_holds_the_server_back() -> None:
     sent = 0
 
@@ -808,6 +829,27 @@ async def test_the_body_is_not_wanted() -> None:
         response = await client.fetch(server.url, False, method="POST", body="x", expect_100_continue=True)
         assert response.code == 417
         assert client.pool.idle == 0
+
+
+async def test_the_body_is_not_sent_while_the_answer_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "CONTINUE_TIMEOUT", 0.01)
+    read: list[bytes] = []
+
+    async def talk(call: Call) -> None:
+        await call.head()
+        call.send(b"HTTP/1.1 401 No\r\nContent-Length: 4\r\n\r\nab")
+        reading = asyncio.ensure_future(call.reader.read(1))
+        await asyncio.wait([reading], timeout=0.1)
+        call.send(b"cd")
+        read.append(await reading)
+
+    async with serving(talk) as server, using() as client:
+        response = await client.fetch(server.url, False, method="POST", body="x", expect_100_continue=True)
+        assert (response.code, response.body) == (401, b"abcd")
+        assert client.pool.idle == 0
+        while not read:
+            await asyncio.sleep(0)
+    assert read == [b""]
 
 
 async def test_the_body_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

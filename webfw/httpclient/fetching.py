@@ -112,22 +112,28 @@ class Fetching:
         self._wall = 0.0
         self.times: dict[str, float] = {}
         self._entered = client.loop.time()
-        limits = [limit for limit in (request.connect_timeout, request.request_timeout) if limit]
-        self.deadline = self._entered + min(limits, default=inf)
-        if limits:
-            client.sweeper.watch(self, min(limits))
+        self.deadline = inf
 
     def start(self) -> None:
         """Ask for a place, unless the request cannot be sent at all."""
+        request = self._request
+        self.key: Hashable = None
+        # A border: the request is the program's, and what is wrong with it is the answer.
         try:
-            self._message = Outgoing.of(self._request)
-            self._head = self._message.encode(self._request)
-            self.key: Hashable = pool_key(self._request, self._message.place)
-        except (ValueError, NotImplementedError) as error:
-            self.key = None
+            self._message = Outgoing.of(request)
+            self._head = self._message.encode(request)
+            limits = [limit for limit in (request.connect_timeout, request.request_timeout) if limit]
+            limit = min(limits, default=inf)
+            self.deadline = self._entered + limit
+            key = pool_key(request, self._message.place)
+            hash(key)
+        except Exception as error:
             # Not before fetch() has returned.
             self._client.loop.call_soon(self._fail, error)
             return
+        self.key = key
+        if limits:
+            self._client.sweeper.watch(self, limit)
         self._client.pool.enter(self)
 
     # The interface of a `Guest`.
@@ -231,9 +237,7 @@ class Fetching:
             connection.begin(self, message.method, self._head, body or b"", more=False)
 
     def _send_body(self) -> None:
-        timer, self._held_timer = self._held_timer, None
-        if timer is not None:
-            timer.cancel()
+        self._hold_no_longer()
         message, connection = self._message, self._connection
         if connection is None:
             return
@@ -265,6 +269,7 @@ class Fetching:
         if self._started is not None:
             self.times["starttransfer"] = self._client.loop.time() - self._started
         self._phase = _BODY
+        self._hold_no_longer()  # who has answered without the body does not want it (RFC 9110 section 10.1.1)
         if self._redirects_left and head.status in REDIRECTS and "Location" in headers:
             try:
                 self._following = follow(self._message, head.status, headers["Location"])
@@ -277,6 +282,8 @@ class Fetching:
             decoder = undo_coding(headers, max_size)
         if request.header_callback is not None:
             self._tell_head(head, headers)
+            if self._over:
+                return
         if request.streaming_callback is not None and self._context is not None:
             self._body = Streamed(
                 decoder, max_size, request.streaming_callback, self._context, self._resume, self._fail
@@ -293,6 +300,8 @@ class Fetching:
         # A border: the callback is the program's.
         try:
             for line in (*lines, "\r\n"):
+                if self._over:  # by the callback itself
+                    return
                 context.run(callback, line)
         except Exception as error:
             self._fail(error)
@@ -489,9 +498,13 @@ class Fetching:
 
     def _stop(self) -> None:
         """Send no more."""
-        timer, self._held_timer = self._held_timer, None
-        if timer is not None:
-            timer.cancel()
+        self._hold_no_longer()
         sender, self._sender = self._sender, None
         if sender is not None:
             sender.stop()
+
+    def _hold_no_longer(self) -> None:
+        """Wait no longer for whether the server wants the body."""
+        timer, self._held_timer = self._held_timer, None
+        if timer is not None:
+            timer.cancel()

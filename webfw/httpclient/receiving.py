@@ -85,7 +85,17 @@ class Streamed:
     :param failed: called with what it has raised, after `take` has returned False.
     """
 
-    __slots__ = ("_callback", "_context", "_decoder", "_failed", "_left", "_resume", "_task", "_waiting")
+    __slots__ = (
+        "_callback",
+        "_context",
+        "_decoder",
+        "_failed",
+        "_left",
+        "_over",
+        "_resume",
+        "_task",
+        "_waiting",
+    )
 
     def __init__(
         self,
@@ -104,6 +114,7 @@ class Streamed:
         self._failed = failed
         self._waiting: Awaitable[Any] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._over = False
 
     def take(self, data: bytes) -> bool:
         """Take a piece; False when no more must come before ``resume`` is called.
@@ -119,6 +130,8 @@ class Streamed:
                 raise RemoteProtocolError("body is too large", 413)
         rest = iter(pieces)
         for piece in rest:
+            if self._over:  # by the callback itself
+                return False
             waiting = self._context.run(self._callback, piece)
             if waiting is not None and inspect.isawaitable(waiting):
                 loop = asyncio.get_running_loop()
@@ -159,6 +172,7 @@ class Streamed:
 
     def stop(self) -> None:
         """Have the callback end: the request is over."""
+        self._over = True
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
