@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import gc
+import gzip
 import logging
 import os
 import subprocess
@@ -874,6 +875,24 @@ async def test_cancelled_in_a_callback() -> None:
         assert (await second).body == b"ok"
 
 
+@pytest.mark.parametrize("which", ["streaming_callback", "header_callback"])
+async def test_no_callback_after_it_has_given_the_request_up(which: str) -> None:
+    body = gzip.compress(bytes(1_000_000))
+    text = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    pieces: list[Any] = []
+
+    def callback(piece: Any) -> None:
+        pieces.append(piece)
+        future.cancel()
+
+    async with serving(text) as server, client() as it:
+        future = it.fetch(server.url(), **{which: callback})
+        with pytest.raises(asyncio.CancelledError):
+            await future
+        assert len(pieces) == 1
+        assert not it._running
+
+
 async def test_a_request_from_a_callback() -> None:
     more: list[asyncio.Future[HTTPResponse]] = []
     async with serving(OK) as server, client() as it:
@@ -1125,3 +1144,17 @@ async def test_debugging_shows_heads_and_no_secrets(expect_log: Callable[..., An
         assert "> Authorization: ..." in said
         assert "secret" not in said
     assert not curl_log.isEnabledFor(logging.DEBUG)
+
+
+async def test_debugging_shows_no_password_of_an_address(expect_log: Callable[..., Any]) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(
+            OK if len(server.heads) > 1 else b"HTTP/1.1 302 Go\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"
+        )
+
+    async with serving(answer) as server, client() as it:
+        with expect_log("webfw.curl_httpclient", "", level=logging.DEBUG) as records:
+            await it.fetch(server.url().replace("//", "//u:secret@"))
+        said = "\n".join(record.getMessage() for record in records)
+        assert f"http://***@127.0.0.1:{server.port}/b" in said
+        assert "secret" not in said

@@ -12,6 +12,7 @@ import asyncio
 import gzip
 import hashlib
 import http.server
+import logging
 import random
 import shutil
 import socket
@@ -265,6 +266,22 @@ async def test_http2_where_it_is_spoken(engine: str, site: Site) -> None:
         assert (response.body, response.reason) == (b"hello\n", "OK")
         assert lines[0].split()[0] == ("HTTP/2" if engine == "curl" else "HTTP/1.1")
         assert response.headers["Content-Type"] == "text/plain"
+
+
+@needs_nginx
+async def test_no_secrets_of_http2_in_a_log(site: Site, expect_log: Callable[..., Any]) -> None:
+    async with made("curl") as it:
+        with expect_log("webfw.curl_httpclient", "", level=logging.DEBUG) as records:
+            headers = {"Cookie": "secret", "X-A": "shown"}
+            url = site.secure("/hello.txt", "http2")
+            await it.fetch(
+                url, ca_certs=site.authority, headers=headers, auth_username="u", auth_password="p"
+            )
+        said = "\n".join(record.getMessage() for record in records)
+        assert "[x-a: shown]" in said
+        assert "[authorization: ..." in said
+        assert "secret" not in said
+        assert "dTpw" not in said  # u:p in base64
 
 
 # --- nginx: TLS ---

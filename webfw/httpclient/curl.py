@@ -186,6 +186,7 @@ class CurlAsyncHTTPClient(AsyncHTTPClient):
         if transfer in self._waiting:
             self._stop_waiting(transfer)
         elif transfer.curl is not None:
+            transfer.give_up()
             self._given_up.append(transfer)
             if not self._inside:
                 self._after()
@@ -497,14 +498,16 @@ def _set_tls(curl: Any, request: HTTPRequest) -> None:
 
 
 _KINDS: Final = {pycurl.INFOTYPE_TEXT: "*", pycurl.INFOTYPE_HEADER_IN: "<", pycurl.INFOTYPE_HEADER_OUT: ">"}
-_SECRET: Final = re.compile(rb"(?im)^((?:proxy-)?authorization|cookie|set-cookie):.*$")
+# Of HTTP/2 libcurl tells "[HTTP/2] [1] [cookie: ...]".
+_SECRET: Final = re.compile(rb"(?im)(^|\[)((?:proxy-)?authorization|cookie|set-cookie):.*$")
+_PASSWORD: Final = re.compile(rb"(?<=://)[^/?#\s]*@")
 
 
 def _log(kind: int, message: bytes) -> None:
     """Log what libcurl does, without bodies and secrets."""
     sign = _KINDS.get(kind)
     if sign is not None:
-        text = _SECRET.sub(rb"\1: ...", message).decode("latin-1").rstrip()
+        text = _PASSWORD.sub(b"***@", _SECRET.sub(rb"\1\2: ...", message)).decode("latin-1").rstrip()
         for line in text.splitlines():
             curl_log.debug("%s %s", sign, line)
 

@@ -101,7 +101,7 @@ class Transfer:
 
     :ivar lines: the head that is being read; kept while `header_callback` may not have it yet.
     :ivar in_head: whether the next line belongs to a head.
-    :ivar failure: why a callback has stopped the transfer.
+    :ivar failure: why the transfer is to stop: an error of a callback, or `give_up`.
     """
 
     __slots__ = (
@@ -150,12 +150,13 @@ class Transfer:
         except Exception as error:
             # A border: a callback of the program.  libcurl knows no exceptions, so it waits for the transfer's end.
             self.failure = error
-            return -1
-        return None
+        return None if self.failure is None else -1
 
     def on_body(self, data: bytes) -> int | None:
         try:
             self.deliver_head()
+            if self.failure is not None:
+                return -1
             self.size += len(data)
             if self.size > self.limit:
                 self._too_large()
@@ -165,8 +166,7 @@ class Transfer:
                 self._stream(data)
         except Exception as error:
             self.failure = error  # a border, as above
-            return -1
-        return None
+        return None if self.failure is None else -1
 
     def on_end(self) -> None:
         """What might have been an intermediate response was the last one: its head is still to be delivered."""
@@ -174,6 +174,11 @@ class Transfer:
             self.deliver_head()
         except Exception as error:
             self.failure = error  # a border, as above
+
+    def give_up(self) -> None:
+        """Have libcurl stop, if it is at work on this: nobody wants the response any more."""
+        if self.failure is None:
+            self.failure = CurlError(ABORTED, "The request was given up")
 
     def _on_line(self, line: str) -> None:
         if not self.in_head:
@@ -226,6 +231,8 @@ class Transfer:
         lines, self.lines = self.lines, []
         if self.request.header_callback is not None:
             for line in lines:
+                if self.failure is not None:  # given up by the callback itself
+                    return
                 self.context.run(self.request.header_callback, line)
 
     def _stream(self, data: bytes) -> None:
