@@ -238,5 +238,5 @@ def test_mode_and_owner_of_unix_sockets(tmp_path: Path) -> None:
     listeners = Listeners([f"unix:{path}"], unix_mode=0o640, unix_owner=f"{os.getuid()}", environ={})
     assert path.stat().st_mode & 0o777 == 0o640
     listeners.close()
-    with pytest.raises(CommandError, match=r"--unix-owner nobody-at-all: no such user: 'nobody-at-all'"):
+    with pytest.raises(CommandError, match=r"--unix-owner: .*nobody-at-all"):
         Listeners([f"unix:{path}"], unix_owner="nobody-at-all", environ={})

@@ -13,6 +13,7 @@ from webfw.cli import logs as room
 from webfw.cli.errors import CommandError
 from webfw.cli.logs import LineHandler, Logs
 from webfw.log import access_log
+from webfw.process.identity import Identity
 
 
 def record(text: str) -> logging.LogRecord:
@@ -135,7 +136,7 @@ def test_access_lines_and_the_rest(tmp_path: Path) -> None:
         assert (tmp_path / "access.1").read_text().endswith(" a request\n")
         assert (tmp_path / "access").read_text().endswith(" another\n")
         assert (tmp_path / "errors").read_text().endswith(" WARNING any: something\n")
-        logs.give_to(os.getuid(), os.getgid())
+        logs.give_to(Identity(os.getuid(), os.getgid()))
 
 
 def test_no_access_lines(tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ import contextlib
 import errno
 import json
 import os
-import shutil
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 
 from webfw.cli.errors import FAILED, USAGE, CommandError
 from webfw.netutil import bind_sockets, bind_unix_socket, parse_bind
+from webfw.process.identity import find_owner
 
 __all__ = ["INHERITED", "Listener", "Listeners", "bind_all", "close_all", "tls_context"]
 
@@ -19,6 +19,9 @@ __all__ = ["INHERITED", "Listener", "Listeners", "bind_all", "close_all", "tls_c
 INHERITED = "WEBFW_LISTENERS"
 
 _BACKLOG = 1024
+
+# What the names of sockets begin with that the service manager has opened.
+_GIVEN = "systemd:"
 
 
 class Listener:
@@ -65,6 +68,8 @@ class Listeners:
     :param unix_mode: permissions of unix sockets.
     :param unix_owner: ``USER``, ``USER:GROUP`` or ``:GROUP`` of unix sockets; None for whoever binds them.
     :param reuse_port: whether each worker has TCP sockets of its own (``SO_REUSEPORT``), made by `prepare`.
+    :param admin: an address of its own, for health and metrics.
+    :param given: sockets that somebody else has opened for us, in place of ``addresses``, each with its name.
     :param environ: where a supervisor that hands over has left its sockets; they are taken out of it.
     :raises CommandError: with status 2 for a malformed address, with status 1 when it cannot be bound.
     """
@@ -77,17 +82,24 @@ class Listeners:
         unix_mode: int = 0o600,
         unix_owner: str | None = None,
         reuse_port: bool = False,
-        environ: dict[str, str] | None = None,
+        admin: str | None = None,
+        given: Sequence[tuple[str, socket.socket]] = (),
+        environ: MutableMapping[str, str] | None = None,
     ) -> None:
         inherited = json.loads((os.environ if environ is None else environ).pop(INHERITED, "{}"))
+        passed = {f"{_GIVEN}{index}:{name}": sock for index, (name, sock) in enumerate(given)}
+        addresses = list(passed) or [name for name in inherited if name.startswith(_GIVEN)] or addresses
+        self._admin = admin
         self._handed_over = False
         self._by_address: dict[str, list[Listener]] = {}
         self._of_slot: dict[int, list[socket.socket]] = {}
         self._reuse_port = reuse_port
         self._backlog = backlog
         try:
-            for address in addresses:
-                if address in inherited:
+            for address in addresses if admin is None else [*addresses, admin]:
+                if address in passed:
+                    self._by_address[address] = [Listener(passed[address])]
+                elif address in inherited:
                     taken = [_inherited(fd) for fd in inherited.pop(address)]
                     self._by_address[address] = [Listener(sock) for sock in taken]
                 else:
@@ -102,8 +114,15 @@ class Listeners:
                 os.close(fd)
 
     def __iter__(self) -> Iterator[Listener]:
-        for listeners in self._by_address.values():
-            yield from listeners
+        """Where the application is served."""
+        for address, listeners in self._by_address.items():
+            if address != self._admin:
+                yield from listeners
+
+    @property
+    def admin(self) -> list[Listener]:
+        """Where health and metrics are asked for."""
+        return [] if self._admin is None else self._by_address[self._admin]
 
     def prepare(self, number: int) -> None:
         """Bind what the worker in this slot has for itself; its successor gets the same."""
@@ -143,7 +162,7 @@ class Listeners:
 
     def close(self) -> None:
         """Close all, and remove the files of unix sockets unless another process has them."""
-        for listener in self:
+        for listener in [*self, *(self._by_address.get(self._admin, ()) if self._admin else ())]:
             if self._handed_over:
                 listener.socket.close()
             else:
@@ -197,11 +216,10 @@ def _listeners(
 
 
 def _give(path: str, owner: str) -> None:
-    user, _, group = owner.partition(":")
     try:
-        shutil.chown(path, *(int(name) if name.isdigit() else name or None for name in (user, group)))  # type: ignore[arg-type]
-    except LookupError as error:
-        raise CommandError(f"--unix-owner {owner}: {error}", FAILED) from None
+        os.chown(path, *find_owner(owner))
+    except ValueError as error:
+        raise CommandError(f"--unix-owner: {error}", FAILED) from None
 
 
 def _inherited(fd: int) -> socket.socket:

@@ -6,6 +6,7 @@ import os
 from webfw.cli.errors import FAILED, CommandError
 from webfw.log import access_log
 from webfw.observe import TimeFormatter
+from webfw.process.identity import Identity
 
 __all__ = ["LineHandler", "Logs"]
 
@@ -129,11 +130,11 @@ class Logs:
             if handler is not None:
                 handler.reopen()
 
-    def give_to(self, user: int, group: int) -> None:
+    def give_to(self, identity: Identity) -> None:
         """Make files belong to another user, who is to open them anew later."""
         for handler in (self._root, self._access):
-            if handler is not None and isinstance(handler.target, str):
-                os.chown(handler.target, user, group)
+            if handler is not None and isinstance(handler.target, str) and os.path.isfile(handler.target):
+                identity.own(handler.target)
 
 
 def _handler(flag: str, target: str, stream: int, form: str) -> LineHandler:

@@ -22,9 +22,13 @@ from webfw.cli.sources import Configuration
 from webfw.cli.words import SAY_AFTER, announcements, say, say_ended, say_stopping
 from webfw.log import gen_log
 from webfw.process import cpu_count
-from webfw.process.program import Program, TreeSettings
+from webfw.process.control import ControlServer
+from webfw.process.daemon import Pidfile, daemonize
+from webfw.process.identity import Identity
+from webfw.process.program import Guest, Program, TreeSettings
 from webfw.process.roster import Member
 from webfw.process.supervisor import Supervisor
+from webfw.process.systemd import Notifier
 from webfw.process.worker import Worker
 
 __all__ = ["ServeProgram", "tree_settings"]
@@ -46,6 +50,7 @@ class ServeProgram(Program):
     :param reread: reads them again, for a reload.
     :param listeners: where to listen.
     :param logs: the handlers.
+    :param identity: who workers are to be.
     :param directory: where the command was started, for a new supervisor.
     """
 
@@ -55,11 +60,15 @@ class ServeProgram(Program):
         reread: Callable[[], Configuration],
         listeners: Listeners,
         logs: Logs,
+        identity: Identity | None = None,
         directory: str = ".",
     ) -> None:
         self.configuration = configuration
         self.listeners = listeners
         self.logs = logs
+        self.identity = identity
+        #: Whether this process is one of the workers.
+        self.in_worker = False
         self.supervisor: Supervisor
         self._reread = reread
         self._directory = directory
@@ -72,14 +81,34 @@ class ServeProgram(Program):
 
     # In the supervisor.
 
-    def start(self) -> int:
+    def start(self, is_upgrade: bool = False) -> int:
         """Run the tree; the exit status.  A worker ends here.
 
+        :param is_upgrade: whether another supervisor has started this one, to follow it.
         :raises SystemExit: in a worker.
+        :raises CommandError, ControlError, PidfileError: what belongs to a supervisor cannot be had.
         """
-        self.supervisor = Supervisor(self, tree_settings(self.configuration))
-        self.hook("on_starting", self.supervisor)
-        status = self.supervisor.run()
+        configuration = self.configuration
+        if self.identity is not None:
+            self.logs.give_to(self.identity)
+        daemon = daemonize() if configuration["daemon"] and not is_upgrade else None
+        supervisor = self.supervisor = Supervisor(self, tree_settings(configuration))
+        guests: list[Guest] = supervisor.guests
+        try:
+            if daemon is not None:
+                daemon.watch(supervisor)
+                guests.append(daemon)
+            if configuration["pidfile"] is not None:
+                guests.append(Pidfile(configuration["pidfile"], is_upgrade))
+            if configuration["control"] != "off":
+                guests.append(ControlServer(supervisor, configuration["control"], take_over=is_upgrade))
+            guests.append(Notifier(supervisor))
+            self.hook("on_starting", supervisor)
+        except BaseException:
+            for guest in guests:
+                guest.ended(None)
+            raise
+        status = supervisor.run()
         if self.supervisor.in_worker:
             sys.exit(status)  # whoever has called this goes on in the supervisor alone
         self.hook("on_exit", self.supervisor)
@@ -110,6 +139,10 @@ class ServeProgram(Program):
     def worker_exited(self, member: Member, status: int) -> None:
         self._cut += int(member.report.get("cut", 0))
         self.hook("worker_exit", self.supervisor, member, status)
+
+    def describe(self) -> dict[str, Any]:
+        lines = announcements(self.configuration, self.listeners, 1)
+        return {"serving": "; ".join(line.partition(" serving ")[2] for line in lines)}
 
     def all_ready(self) -> None:
         for line in announcements(self.configuration, self.listeners, self.supervisor.target):
@@ -170,9 +203,12 @@ class ServeProgram(Program):
     # In a worker.
 
     def work(self, worker: Worker) -> int:
+        self.in_worker = True
         faulthandler.enable()  # SIGABRT shows where a worker stands that gives no sign of life
         configuration = self.configuration
         try:
+            if self.identity is not None:
+                self.identity.assume()
             self.hook("post_fork", self.supervisor, worker)
             wanted, loaded = self._loaded or load_all(configuration, self.logs)
             gc.freeze()

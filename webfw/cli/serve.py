@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from webfw.cli.alone import serve_alone
 from webfw.cli.applications import places
-from webfw.cli.errors import CommandError
+from webfw.cli.errors import FAILED, USAGE, CommandError
 from webfw.cli.flags import add_settings, given
-from webfw.cli.listeners import Listeners, tls_context
+from webfw.cli.listeners import INHERITED, Listeners, tls_context
 from webfw.cli.logs import Logs
 from webfw.cli.program import ServeProgram
 from webfw.cli.service import access_log_of
 from webfw.cli.sources import Configuration, read_configuration
 from webfw.log import gen_log
+from webfw.process.control import ControlError
+from webfw.process.daemon import PidfileError, change_directory, set_umask
+from webfw.process.identity import find_identity
+from webfw.process.systemd import activated_sockets
 
 if TYPE_CHECKING:
     # add_parser's type has no name outside argparse's stub.
@@ -60,13 +64,28 @@ def serve(arguments: argparse.Namespace) -> int:
     """
     directory = os.getcwd()
     configuration = configuration_of(arguments)
-    if configuration["chdir"] is not None:
-        _enter(configuration)
-        configuration = configuration_of(arguments)
+    try:
+        if configuration["chdir"] is not None:
+            change_directory(configuration["chdir"])
+            configuration = configuration_of(arguments)
+        return _serve(configuration, arguments, directory)
+    except CommandError as error:
+        if configuration["log_level"] == "debug" and error.__cause__ is not None:
+            traceback.print_exception(error.__cause__)
+        raise
+    except (ControlError, PidfileError, PermissionError, ValueError) as error:
+        # One sentence each, from the rooms of the process.
+        raise CommandError(str(error), FAILED) from error
+
+
+def _serve(configuration: Configuration, arguments: argparse.Namespace, directory: str) -> int:
     places(configuration)
     tls_context(configuration["certfile"], configuration["keyfile"])
     if configuration["umask"] is not None:
-        os.umask(int(configuration["umask"], 8))
+        set_umask(configuration["umask"])
+    identity = find_identity(configuration["user"], configuration["group"])
+    if identity is not None:
+        identity.check()
     has_time = access_log_of(configuration).has_time
     logs = Logs(configuration["log_level"], configuration["access_log"], configuration["error_log"], has_time)
     for warning in configuration.warnings:
@@ -74,36 +93,31 @@ def serve(arguments: argparse.Namespace) -> int:
     path = os.path.abspath(configuration["app_dir"])
     if path not in sys.path:
         sys.path.insert(0, path)
+    is_upgrade = INHERITED in os.environ
     listeners = Listeners(
         configuration["bind"],
         backlog=configuration["backlog"],
         unix_mode=int(configuration["unix_mode"], 8),
         unix_owner=configuration["unix_owner"],
         reuse_port=configuration["reuse_port"],
+        admin=configuration["admin"],
+        given=() if configuration.is_set("bind") else activated_sockets(),
     )
-    try:
-        if configuration["workers"] == 0 or not hasattr(os, "fork"):
-            try:
-                return serve_alone(configuration, listeners, logs)
-            finally:
-                listeners.close()
-        program = ServeProgram(
-            configuration, partial(configuration_of, arguments), listeners, logs, directory
-        )
+    if configuration["workers"] == 0 or not hasattr(os, "fork"):
         try:
-            return program.start()
-        except CommandError:
+            if configuration["daemon"]:
+                raise CommandError("--daemon needs a supervisor: not with --workers 0", USAGE)
+            if identity is not None:
+                logs.give_to(identity)
+                identity.assume()
+            return serve_alone(configuration, listeners, logs)
+        finally:
             listeners.close()
-            raise
-    except CommandError as error:
-        if configuration["log_level"] == "debug" and error.__cause__ is not None:
-            traceback.print_exception(error.__cause__)
-        raise
-
-
-def _enter(configuration: Configuration) -> None:
+    reread = partial(configuration_of, arguments)
+    program = ServeProgram(configuration, reread, listeners, logs, identity, directory)
     try:
-        os.chdir(configuration["chdir"])
-    except OSError as error:
-        where = configuration.origin("chdir")
-        raise CommandError(f"{where}: {configuration['chdir']}: {(error.strerror or '').lower()}") from None
+        return program.start(is_upgrade)
+    except BaseException:
+        if not program.in_worker:
+            listeners.close()
+        raise
