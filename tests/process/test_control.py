@@ -128,17 +128,40 @@ def test_the_socket_of_another_server_is_not(site: Site) -> None:
     assert site.ask(site.connect(), b'{"command":"status"}\n')[0]["ok"]
 
 
-def test_an_upgrade_takes_over(site: Site) -> None:
+def test_an_upgrade_takes_over_when_it_is_ready(site: Site) -> None:
     client = site.connect()
     site.turn()
-    successor = ControlServer(Supervisor(Program(), TreeSettings()), site.server.path, take_over=True)
+    supervisor = Supervisor(Program(), TreeSettings())
+    successor = ControlServer(supervisor, site.server.path, take_over=True)
+    successor.turned()
+    assert sorted(os.listdir(os.path.dirname(site.server.path))) == ["control", "control.2"]
+    assert site.ask(site.connect(), b'{"command":"status"}\n')[0]["target"] == 2
+    supervisor.ready = True
+    successor.turned()
+    assert os.listdir(os.path.dirname(site.server.path)) == ["control"]
     # Who was connected still speaks to the former; its end leaves the socket alone.
     assert site.ask(client, b'{"command":"status"}\n')[0]["target"] == 2
     site.end()
     assert os.path.exists(successor.path)
     successor.ended(0)
     assert not os.path.exists(successor.path)
-    successor.supervisor.selector.close()
+    supervisor.selector.close()
+
+
+def test_an_upgrade_that_fails_leaves_the_former_socket(site: Site) -> None:
+    supervisor = Supervisor(Program(), TreeSettings())
+    ControlServer(supervisor, site.server.path, take_over=True).ended(3)
+    supervisor.selector.close()
+    assert os.listdir(os.path.dirname(site.server.path)) == ["control"]
+    assert site.ask(site.connect(), b'{"command":"status"}\n')[0]["target"] == 2
+
+
+def test_an_upgrade_of_a_server_that_is_gone_needs_no_other_name(tmp_path: Path) -> None:
+    supervisor = Supervisor(Program(), TreeSettings())
+    server = ControlServer(supervisor, str(tmp_path / "control"), take_over=True)
+    assert os.listdir(tmp_path) == ["control"]
+    server.ended(0)
+    supervisor.selector.close()
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,7 @@ def test_the_command_ends_when_the_daemon_is_ready(directory: Path) -> None:
     assert os.getsid(pid) == session != os.getsid(0)
     started.go("go")
     assert started.end() == (0, "before starting\nready\n", "")
+    assert gone(parent)
     assert started.note("streams") == ["/dev/null"] * 3 + ["''"]
     started.go("end")
     assert gone(pid)
@@ -118,19 +119,20 @@ def test_the_command_ends_when_the_daemon_is_ready(directory: Path) -> None:
     assert started.note("finally") == ["x"]
 
 
+@pytest.mark.parametrize(
+    "end", ["daemon.ended(3)\nsys.exit({})", "sys.exit({})", "daemon.ended(None)\nsys.exit({})"]
+)
 @pytest.mark.parametrize("status", [0, 3, 143])
-def test_a_failure_is_told_on_the_terminal(directory: Path, status: int) -> None:
-    started = Started(
-        directory, f"print('cannot', file=sys.stderr, end='')\ndaemon.ended({status})\nsys.exit({status})\n"
-    )
+def test_a_failure_is_told_on_the_terminal(directory: Path, status: int, end: str) -> None:
+    started = Started(directory, "print('cannot', file=sys.stderr, end='')\n" + end.format(status))
     assert started.end() == (status, "before ", "cannot")
 
 
-def test_a_daemon_that_ends_without_a_word(directory: Path) -> None:
+def test_a_daemon_that_is_killed(directory: Path) -> None:
     started = Started(directory, "os.kill(os.getpid(), signal.SIGKILL)\n")
     status, _, errors = started.end()
-    assert status == 1
-    assert errors == "webfw: the process in the background has ended before it was ready\n"
+    assert status == 128 + signal.SIGKILL
+    assert errors == "webfw: the process in the background was killed by SIGKILL before it was ready\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

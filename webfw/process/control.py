@@ -97,6 +97,7 @@ class ControlServer:
     :param supervisor: whom it speaks for.
     :param path: of the socket; by default one named after this process in a directory of this user's.
     :param take_over: whether a server that answers at this path is replaced: the one this process is an upgrade of.
+        Until this one is ready, its own socket has ``.2`` added to its name.
     :raises ControlError: the socket cannot be made.
 
     The socket has mode 600, and where the system says who connects, only this user and root are listened to.
@@ -107,7 +108,11 @@ class ControlServer:
         self.path = os.path.abspath(path or default_path())
         self._clients: list[_Client] = []
         self._numbers = itertools.count(1)
-        self._socket, self._inode = _bind(self.path, take_over)
+        #: Where the socket is at present.
+        self.place = self.path
+        if take_over and is_alive(self.path):
+            self.place += ".2"
+        self._socket, self._inode = _bind(self.place)
         supervisor.selector.register(self._socket, selectors.EVENT_READ, self._accept)
 
     @property
@@ -118,6 +123,10 @@ class ControlServer:
     def turned(self) -> None:
         """Give the answers that had to wait, and let go of clients that take too long."""
         now = time.monotonic()
+        if self.place != self.path and self.supervisor.ready:
+            with contextlib.suppress(OSError):
+                os.replace(self.place, self.path)
+                self.place = self.path
         for client in list(self._clients):
             if client.later is not None:
                 answer = client.later()
@@ -147,8 +156,8 @@ class ControlServer:
         self.supervisor.selector.unregister(self._socket)
         self._socket.close()
         with contextlib.suppress(OSError):
-            if _inode(self.path) == self._inode:
-                os.unlink(self.path)
+            if _inode(self.place) == self._inode:
+                os.unlink(self.place)
 
     def _accept(self) -> None:
         try:
@@ -374,12 +383,12 @@ class _Client:
 # --- sockets ---
 
 
-def _bind(path: str, take_over: bool) -> tuple[socket.socket, tuple[int, int]]:
+def _bind(path: str) -> tuple[socket.socket, tuple[int, int]]:
     """A socket that listens at a path from the moment on at which the path is there."""
     if not hasattr(socket, "AF_UNIX"):
         raise ControlError("this platform has no UNIX sockets to be controlled by")
     try:
-        _make_room(path, take_over)
+        _make_room(path)
         draft = tempfile.mktemp(".new", ".", os.path.dirname(path))  # binding fails if it exists
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -401,7 +410,7 @@ def _bind(path: str, take_over: bool) -> tuple[socket.socket, tuple[int, int]]:
         raise ControlError(f"no control socket at {path}: {_why(error)}") from None
 
 
-def _make_room(path: str, take_over: bool) -> None:
+def _make_room(path: str) -> None:
     """Find out that a socket can be at the path, and that what is there may be replaced."""
     if len(os.fsencode(path)) > MAX_PATH:
         raise ControlError(f"no control socket at {path}: the path is longer than {MAX_PATH} bytes")
@@ -411,12 +420,14 @@ def _make_room(path: str, take_over: bool) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise ControlError(f"no control socket at {path}: something else than a socket is there")
-    if not take_over and is_alive(path):
+    if is_alive(path):
         raise ControlError(f"no control socket at {path}: another server is controlled through it")
 
 
 def is_alive(path: str) -> bool:
     """Whether somebody listens at a socket."""
+    if not hasattr(socket, "AF_UNIX"):
+        return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
         try:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn, Protocol
 
+from webfw.process.signals import signal_name
+
 __all__ = ["Daemon", "Pidfile", "PidfileError", "change_directory", "daemonize", "set_umask"]
 
 
@@ -25,6 +27,7 @@ class Daemon:
     """This process, in the background, while somebody on a terminal waits to hear how its start goes.
 
     :param writer: the pipe to who waits.
+    :param parent: the process between, which tells how this one has ended.
 
     Until `ready` it writes to the terminal like any other process.  It is a guest of a supervisor's loop, or told by
     hand.
@@ -33,8 +36,9 @@ class Daemon:
     #: The most seconds until `turned` is to be called again.
     patience = 60.0
 
-    def __init__(self, writer: int) -> None:
+    def __init__(self, writer: int, parent: int = 0) -> None:
         self._writer: int | None = writer
+        self._parent = parent
         self._tree: Tree | None = None
 
     def watch(self, tree: Tree) -> None:
@@ -45,8 +49,10 @@ class Daemon:
         """All is well: the command on the terminal ends with status 0, and nothing is written there any more."""
         if self._writer is not None:
             silence()
-            self._tell({"ready": True})
+            _tell(self._writer, {"ready": True})
             self._close()
+            if os.getppid() == self._parent:  # then its number cannot be another's
+                os.kill(self._parent, signal.SIGKILL)
 
     def turned(self) -> None:
         """Look whether the supervisor is ready."""
@@ -61,22 +67,8 @@ class Daemon:
             self._close()
 
     def ended(self, status: int | None) -> None:
-        """It is over; if it was never ready, the command on the terminal ends with this status.
-
-        :param status: 0 to 255; None when that is to be told by another call, after the reason.
-        """
-        if self._writer is not None and status is not None:
-            self._flush_and_tell(status)
-            self._close()
-
-    def _flush_and_tell(self, status: int) -> None:
-        _flush()
-        self._tell({"status": status})
-
-    def _tell(self, message: dict[str, Any]) -> None:
-        assert self._writer is not None
-        with contextlib.suppress(BrokenPipeError):  # nobody waits any more
-            os.write(self._writer, json.dumps(message).encode() + b"\n")
+        """The supervisor ends; if it was never ready, the command on the terminal ends as this process does."""
+        self._close()
 
     def _close(self) -> None:
         if self._writer is not None:
@@ -87,8 +79,8 @@ class Daemon:
 def daemonize() -> Daemon:
     """Go on in the background: in a session of its own, without a terminal to be interrupted from.
 
-    Who has called stays behind until the daemon is ready, or has failed, and exits with its status; with 1 when the
-    daemon ends without a word.  SIGINT and SIGTERM that it gets meanwhile end the daemon.
+    Who has called stays behind until the daemon is ready, or has ended, and exits with its status.  SIGINT and SIGTERM
+    that it gets meanwhile end the daemon.
 
     :returns: in the daemon.  Descriptors are as they were, but for standard input, which is empty.
     :raises OSError: there is no going into the background here.
@@ -105,16 +97,31 @@ def daemonize() -> Daemon:
             _wait_and_exit(reader)
         os.close(reader)
         os.setsid()
+        between = os.getpid()
         # A second time, since only who leads a session can be given a terminal again by opening one.
-        if os.fork():
-            os._exit(0)
+        child = os.fork()
+        if child:
+            _see_it_end(child, writer)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    daemon = Daemon(writer)
-    daemon._tell({"pid": os.getpid()})
+    _tell(writer, {"pid": os.getpid()})
     with open(os.devnull, "rb") as null:
         os.dup2(null.fileno(), 0)
-    return daemon
+    return Daemon(writer, between)
+
+
+def _tell(writer: int, message: dict[str, Any]) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody waits any more
+        os.write(writer, json.dumps(message).encode() + b"\n")
+
+
+def _see_it_end(child: int, writer: int) -> NoReturn:
+    """Stand between the daemon and the terminal until it is ready, which ends this process: only a parent is told."""
+    try:
+        _, status = os.waitpid(child, 0)
+        _tell(writer, {"status": os.waitstatus_to_exitcode(status)})
+    finally:
+        os._exit(0)
 
 
 def silence() -> None:
@@ -156,14 +163,21 @@ def _wait_and_exit(reader: int) -> NoReturn:
             elif "ready" in message:
                 os._exit(0)
             elif "status" in message:
-                os._exit(message["status"])
-        os.write(2, b"webfw: the process in the background has ended before it was ready\n")
+                _exit_like(message["status"])
     except _InterruptedError as caught:
         with contextlib.suppress(ProcessLookupError):
             os.kill(daemon, signal.SIGTERM)
         os._exit(128 + caught.args[0])
     finally:
         os._exit(1)
+
+
+def _exit_like(status: int) -> NoReturn:
+    """Exit as the daemon has; only what no process can say of itself is left to be said."""
+    if status < 0:
+        why = f"webfw: the process in the background was killed by {signal_name(-status)} before it was ready"
+        os.write(2, why.encode() + b"\n")
+    os._exit(128 - status if status < 0 else status)
 
 
 def _interrupted(number: int, frame: object) -> NoReturn:
