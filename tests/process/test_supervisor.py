@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -227,6 +228,27 @@ def test_an_interrupt_while_it_loads(tree: Start) -> None:
 # --- crashes ---
 
 
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="no limit of another process can be set here")
+def test_no_descriptor_for_a_worker(tree: Start) -> None:
+    """It lives, says so, and has a worker when there is room; a reload that cannot be is over."""
+    it = tree("workers=1")
+    it.expect("all ready")
+    [first, *_] = it.ask()
+    open_now = max(map(int, os.listdir(f"/proc/{it.process.pid}/fd"))) + 1
+    resource.prlimit(it.process.pid, resource.RLIMIT_NOFILE, (open_now, 4096))
+    it.signal(signal.SIGHUP)
+    it.expect(r"worker 0 cannot be started: \[Errno 24\] Too many open files")
+    assert it.ask()[0] == first
+    resource.prlimit(it.process.pid, resource.RLIMIT_NOFILE, (open_now - 1, 4096))
+    os.kill(int(first), signal.SIGKILL)
+    it.expect(r"worker 0 cannot be started: \[Errno 24\] Too many open files")
+    resource.prlimit(it.process.pid, resource.RLIMIT_NOFILE, (256, 4096))
+    it.expect("ready 0")
+    assert it.ask()[3] == "2"
+    it.signal(signal.SIGTERM)
+    assert it.end() == 0
+
+
 def test_a_killed_worker_is_started_again(tree: Start) -> None:
     site = tree("workers=1")
     first = site.expect(r"ready 0 (\d+)")[1]
@@ -317,6 +339,39 @@ def test_nobody_is_left_when_it_is_killed_while_they_load(tree: Start) -> None:
 
 
 # --- reload ---
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "application", ["VERSION = 1", "import time\nif LATER: time.sleep(600)\nVERSION = 1"]
+)
+def test_nobody_is_left_who_is_stuck_when_it_is_killed(tree: Start, application: str) -> None:
+    """In its loop, with nobody watching for that; or in a module that hangs."""
+    it = tree("workers=1", "blocked_after=0", application=application.replace("LATER", "False"))
+    it.expect("all ready")
+    pid = int(it.ask()[0])
+    if "LATER" in application:
+        it.application.write_text(application.replace("LATER", "True"))
+        os.kill(pid, signal.SIGKILL)
+        it.expect("exited 0")
+        until_it_has_a_child = time.monotonic() + PATIENCE
+        while not (children := children_of(it.process.pid)):
+            assert time.monotonic() < until_it_has_a_child
+            time.sleep(0.01)
+        [pid] = children
+        time.sleep(0.3)
+    else:
+        it.begin("block 600").close()
+        time.sleep(0.1)
+    it.process.kill()
+    deadline = time.monotonic() + 2 * PATIENCE
+    while not gone(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_reload_replaces_one_after_the_other(tree: Start) -> None:

@@ -19,6 +19,7 @@ def test_a_block_is_logged_once_with_its_place(expect_log: Any) -> None:
     dog = Watchdog(0.05, blocked=told.append)
     dog.start()
     try:
+        dog.beat()
         with expect_log("webfw.application", "has been blocked for 0.* seconds by:", count=1) as records:
             stand_still(0.3)
         assert "in stand_still" in records[0].getMessage()
@@ -40,6 +41,17 @@ def test_beats_keep_it_quiet() -> None:
 
 def test_never_means_never() -> None:
     dog = Watchdog(0)
+    dog.beat()
+    dog._last -= 100
+    dog.look()
+
+
+def test_a_loop_need_not_turn_before_its_first_beat_nor_when_it_is_over() -> None:
+    dog = Watchdog(1)
+    dog._last -= 100
+    dog.look()
+    dog.beat()
+    dog.rest()
     dog._last -= 100
     dog.look()
 

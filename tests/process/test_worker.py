@@ -31,6 +31,8 @@ class Line:
 
     def close(self) -> None:
         self.worker.detach()
+        assert self.worker._watchdog is not None
+        self.worker._watchdog.end()
         self.channel.close()
         self.worker._channel.close()
 

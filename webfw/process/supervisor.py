@@ -372,8 +372,12 @@ class Supervisor:
 
     def _start(self, number: int, follows: bool = False) -> bool:
         """Fork a worker; True in it."""
-        self.program.forking(number)
-        ours, theirs = channel_pair()
+        try:
+            self.program.forking(number)
+            ours, theirs = channel_pair()
+        except OSError as error:  # no descriptors are left
+            self._no_worker(number, follows, error)
+            return False
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()  # or the worker would write it once more
@@ -385,8 +389,7 @@ class Supervisor:
             except OSError as error:
                 ours.close()
                 theirs.close()
-                gen_log.error("worker %d cannot be started: %s", number, error)
-                self._back_off(number)
+                self._no_worker(number, follows, error)
                 return False
             if pid == 0:
                 ours.close()
@@ -400,6 +403,15 @@ class Supervisor:
         (self.successors if follows else self.slots)[number] = member
         self.selector.register(ours, selectors.EVENT_READ, lambda: self._heard(member))
         return False
+
+    def _no_worker(self, number: int, follows: bool, error: OSError) -> None:
+        gen_log.error("worker %d cannot be started: %s", number, error)
+        self._back_off(number)
+        if follows:
+            self._to_replace.clear()
+            if self.reloading:
+                self.reloading = False
+                self.reload_error = f"worker {number} cannot be started: {error}"
 
     def _become_worker(self) -> None:
         """Let go of what is the supervisor's."""
@@ -416,6 +428,7 @@ class Supervisor:
 
     def _work(self, worker: Worker) -> int:
         set_task_id(worker.number)
+        worker.guard()
         return self.program.work(worker)
 
     def _heard(self, member: Member) -> None:

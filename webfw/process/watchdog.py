@@ -1,4 +1,4 @@
-"""`Watchdog`: a thread that sees an event loop which does not turn, and says where it stands; loops may not enter."""
+"""`Watchdog`: a thread that sees a loop which does not turn, and a process nobody waits for; loops may not enter."""
 
 import os
 import sys
@@ -11,17 +11,17 @@ from webfw.log import app_log
 
 __all__ = ["Watchdog", "stacks"]
 
-#: Seconds that a worker without a supervisor may be blocked until it is ended.
+#: Seconds that a worker without a supervisor may give no sign of life until it is ended.
 ORPHAN_PATIENCE = 10.0
 
 
 class Watchdog(threading.Thread):
-    """Watches the thread that makes it, which must call `beat` again and again.
+    """Watches the thread that makes it, which must call `beat` again and again, from the first time on until `rest`.
 
     :param blocked_after: seconds without a beat after which the stack is logged; 0 for never.
     :param blocked: called from this thread with the stack, once each time, beside the log.
     :param orphaned: called from this thread with the seconds since the last beat when the process has lost the parent
-        it had; by default it ends the process once it is both orphaned and blocked for long: nobody else would.
+        it had; by default it ends the process once there has been no beat for long too: nobody else would.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Watchdog(threading.Thread):
         self._parent = os.getppid()
         self._ended = threading.Event()
         self._last = time.monotonic()
+        self._turns = False
         self._told = False
 
     def beat(self) -> float:
@@ -47,10 +48,16 @@ class Watchdog(threading.Thread):
         """
         now = time.monotonic()
         since, self._last = now - self._last, now
+        self._turns = True
         if self._told:
             self._told = False
             app_log.warning("the event loop turns again; it was blocked for %.1f seconds", since)
         return since
+
+    def rest(self) -> None:
+        """The loop is over: it need not turn any more, but the process is to end."""
+        self._turns = False
+        self._last = time.monotonic()
 
     def run(self) -> None:
         """Look again and again; `threading.Thread` calls it."""
@@ -61,7 +68,7 @@ class Watchdog(threading.Thread):
     def look(self) -> None:
         """Look once: say where the loop stands if it stands too long."""
         silence = time.monotonic() - self._last
-        if self._blocked_after and silence > self._blocked_after and not self._told:
+        if self._turns and not self._told and 0 < self._blocked_after < silence:
             frame = sys._current_frames().get(self._watched)
             if frame is not None:
                 self._told = True

@@ -65,6 +65,12 @@ class Worker:
 
     # Before there is a loop.
 
+    def guard(self) -> None:
+        """End this process when its supervisor is lost and nothing moves: while it loads, in its loop, at its end."""
+        if self._watchdog is None:
+            self._watchdog = Watchdog(self._blocked_after, blocked=self._stands)
+            self._watchdog.start()
+
     def failed(self, why: str) -> None:
         """Tell the supervisor that the application cannot be loaded; exit with `LOAD_FAILED` after it.
 
@@ -80,9 +86,7 @@ class Worker:
         loop.add_reader(self._channel.fileno(), self._received)
         for number, order in ((signal.SIGTERM, Order.DRAIN), (signal.SIGQUIT, Order.STOP)):
             loop.add_signal_handler(number, self._signalled, number, order)
-        if self._blocked_after:
-            self._watchdog = Watchdog(self._blocked_after, blocked=self._stands)
-            self._watchdog.start()
+        self.guard()
         self._due = loop.time()
         self._beat()
 
@@ -110,7 +114,7 @@ class Worker:
         if self._timer is not None:
             self._timer.cancel()
         if self._watchdog is not None:
-            self._watchdog.end()
+            self._watchdog.rest()
         if self._channel.fileno() >= 0:
             self._loop.remove_reader(self._channel.fileno())
         for number in (signal.SIGTERM, signal.SIGQUIT):
