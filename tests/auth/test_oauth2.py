@@ -1,5 +1,3 @@
-import base64
-import hashlib
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -243,13 +241,34 @@ def base_quote(text: str) -> str:
     return "".join(f"%{byte:02X}" for byte in text.encode())
 
 
+async def test_an_answer_for_another_provider(begin: Callable[..., Any]) -> None:
+    """One provider cannot have a login end at another's callback, even where the browser brings its cookie there."""
+
+    class Evil(Mixin):
+        @property
+        def _OAUTH_AUTHORIZE_URL(self) -> str:  # type: ignore[override]
+            return f"{self.settings['provider']}/oauth2/authorize?evil=1"  # type: ignore[attr-defined]
+
+    class BeginEvil(LoginHandler, Evil):
+        def get(self) -> None:
+            self.authorize_redirect(f"{self.settings['own'][0]}/login", CLIENT_ID, state=True)
+
+    async with begin() as login:
+        serve(login, handlers=[("/begin", BeginEvil), ("/login/callback", Callback)])
+        back = await leave(login)
+        stolen = back.replace("/login?", "/login/callback?")
+        assert stolen != back
+        refused(login, await login.browser.get(stolen), "no login by 127.0.0.1 with this state")
+        assert not [request for request in login.provider.requests if request.path == "/oauth2/token"]
+
+
 async def test_a_cookie_under_another_name(begin: Callable[..., Any]) -> None:
     """The signature holds for the name, and the name for the state."""
     async with begin() as login:
         serve(login)
         await leave(login)
         ((key, value),) = login.browser.jar.items()
-        name = "_oauth2_" + base64.urlsafe_b64encode(hashlib.sha256(b"mine").digest()).decode()[:16]
+        name = module._cookie_name(f"{login.provider.url}/oauth2/authorize?audience=all", "mine")
         login.browser.jar = {(key[0], key[1], name): value}
         refused(login, await login.get("/login/callback?code=x&state=mine"), "with this state")
 

@@ -32,7 +32,7 @@ _COOKIE: Final = "_oauth2_"
 _PATIENCE: Final = 3600
 #: Bytes that may be kept: signed, they must fit into the 4096 that browsers grant a cookie (RFC 6265 section 6.1).
 _MAX_KEPT: Final = 2600
-#: How many characters of the state are part of the cookie's name, so that logins in two tabs do not meet.
+#: How many characters of a hash are part of the cookie's name, so that logins in two tabs do not meet.
 _NAMED: Final = 16
 
 
@@ -238,7 +238,7 @@ class OAuth2Mixin(ProviderMixin):
         if len(value) > _MAX_KEPT:
             raise ValueError("the text to carry does not fit into a cookie")
         handler.set_signed_cookie(
-            _cookie_name(state),
+            _cookie_name(self._OAUTH_AUTHORIZE_URL, state),
             value,
             expires_days=None,
             path=path,
@@ -254,7 +254,7 @@ class OAuth2Mixin(ProviderMixin):
         if not state:
             return None
         handler = handler_of(self)
-        name = _cookie_name(state)
+        name = _cookie_name(self._OAUTH_AUTHORIZE_URL, state)
         value = handler.get_signed_cookie(name, max_age_days=_PATIENCE / 86400)
         if value is None:
             return None
@@ -292,9 +292,14 @@ class OAuth2Mixin(ProviderMixin):
 _TOKEN: Final = "the access token"
 
 
-def _cookie_name(state: str) -> str:
-    # The provider repeats the state, but an attacker may have made one up: only what fits into a name.
-    return _COOKIE + urlsafe_b64encode(hashlib.sha256(state.encode()).digest()).decode()[:_NAMED]
+def _cookie_name(provider: str, state: str) -> str:
+    """The name, which is part of what is signed.
+
+    The state may be made up by an attacker, so that only its hash fits into a name.  With it goes the address the user
+    was sent to: an answer is refused where another provider is expected (RFC 9700 section 4.4).
+    """
+    digest = hashlib.sha256(f"{provider}\n{state}".encode()).digest()
+    return _COOKIE + urlsafe_b64encode(digest).decode()[:_NAMED]
 
 
 def _challenge(verifier: str, method: str) -> str:
