@@ -93,3 +93,19 @@ def test_documented_attributes() -> None:
     assert FacebookGraphMixin._OAUTH_ACCESS_TOKEN_URL == "https://graph.facebook.com/oauth/access_token?"
     assert FacebookGraphMixin._FACEBOOK_BASE_URL == "https://graph.facebook.com"
     assert FacebookGraphMixin._OAUTH_NO_CALLBACKS is False
+
+
+@pytest.mark.parametrize("path", ["me", "/me"])
+async def test_a_path_makes_no_other_host(path: str) -> None:
+    asked: list[str] = []
+
+    class Asks(FacebookGraphMixin):
+        async def oauth2_request(self, url: str, *args: Any, **kwargs: Any) -> Any:
+            asked.append(url)
+
+    await Asks().facebook_request(path, "token")
+    await Asks().facebook_request(".evil.example/me", "token")
+    await Asks().facebook_request("@evil.example/me", "token")
+    assert asked == [
+        f"https://graph.facebook.com/{rest}" for rest in ("me", ".evil.example/me", "@evil.example/me")
+    ]

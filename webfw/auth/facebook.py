@@ -105,7 +105,7 @@ class FacebookGraphMixin(OAuth2Mixin):
     ) -> Any:
         """Ask the Graph API, for instance for ``"/me/feed"``.
 
-        :param path: what follows the address of the API.
+        :param path: a path.
         :param access_token: the user's.
         :param post_args: arguments of a form that is posted; without them the request is a GET.
         :param args: arguments of the query.
@@ -113,4 +113,6 @@ class FacebookGraphMixin(OAuth2Mixin):
         :raises AuthHTTPError: the status is not one of success, or there was no answer.
         :raises AuthError: the answer is no JSON.
         """
-        return await self.oauth2_request(self._FACEBOOK_BASE_URL + path, access_token, post_args, **args)
+        # Always with a slash between: else ".evil.example/me" would make another host of it, which is sent the token.
+        url = f"{self._FACEBOOK_BASE_URL}/{path.removeprefix('/')}"
+        return await self.oauth2_request(url, access_token, post_args, **args)
