@@ -121,7 +121,10 @@ class Token(Provider):
         now = time.monotonic()
         for known in [known for known, until in self.used.items() if until < now]:
             del self.used[known]
-        return self.used.setdefault(code, now + CODE_LIFE) == now + CODE_LIFE
+        if code in self.used:
+            return False
+        self.used[code] = now + CODE_LIFE
+        return True
 
 
 class UserInfo(Provider):
