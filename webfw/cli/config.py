@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+from webfw.cli.errors import CommandError
 from webfw.cli.flags import add_settings, given
 from webfw.cli.serve import configuration_of
 from webfw.cli.settings import SETTINGS
@@ -69,18 +71,25 @@ def config(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def settings_of(arguments: argparse.Namespace) -> Configuration:
+def settings_of(arguments: argparse.Namespace, enter: bool = False) -> Configuration:
     """The settings as `webfw serve` has them in the end: read again in the directory that ``chdir`` names.
 
-    :raises CommandError: something is wrong with them.
+    :param enter: whether to go there, for what is to be loaded.
+    :raises CommandError: something is wrong with them, or there is no such directory.
     """
     configuration = configuration_of(arguments)
-    if configuration["chdir"] is None:
+    directory = configuration["chdir"]
+    if directory is None:
         return configuration
+    if not os.path.isdir(directory):
+        raise CommandError(f"{configuration.origin('chdir')}: there is no directory {directory}")
+    if enter:
+        os.chdir(directory)
+        return configuration_of(arguments)
     flags = given(arguments)
     if arguments.target is not None:
         flags["app"] = arguments.target
-    return read_configuration(flags, file=arguments.config, directory=configuration["chdir"])
+    return read_configuration(flags, file=arguments.config, directory=directory)
 
 
 def without_password(text: str) -> str:
