@@ -6,6 +6,7 @@ set -u
 declare -A package=(
   [chromium]=chromium [chromedriver]=chromium-driver [nginx]=nginx-light
   [wrk]=wrk [curl]=curl [openssl]=openssl [redis-server]=redis-server [nats-server]=nats-server
+  [zsh]=zsh [fish]=fish
 )
 missing=()
 for program in "${!package[@]}"; do
