@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from webfw._version import __version__
-from webfw.cli import serve
+from webfw.cli import check, completion, config, ctl, dev, routes, serve, static, systemd_unit
 from webfw.cli.errors import USAGE, CommandError
 
 __all__ = ["main"]
@@ -23,6 +23,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"webfw {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     serve.add_command(commands)
+    config.add_command(commands)
+    ctl.add_command(commands)
+    systemd_unit.add_command(commands)
+    dev.add_command(commands)
+    check.add_command(commands)
+    routes.add_command(commands)
+    static.add_command(commands)
+    completion.add_command(commands)
     return parser
 
 
@@ -30,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the ``webfw`` command.
 
     :param argv: the arguments after the command's name; those of the process when None.
-    :returns: the exit status: 0 done, 1 it could not be done, 2 the command line is wrong, 130 interrupted.
+    :returns: the exit status: 0 done, 1 it could not be done, 2 the command line is wrong, 3 the application cannot be
+        loaded, 130 interrupted.
     :raises SystemExit: from ``--help``, ``--version`` and wrong options, as argparse does.
     """
     arguments = _parser().parse_args(argv)
