@@ -16,6 +16,7 @@ def asked(url: str = "https://a.test/", **kwargs: Any) -> HTTPRequest:
 @pytest.mark.parametrize(
     ("url", "place"),
     [
+        ("http://a.test./", Place(False, "a.test.", 80, "a.test.", "/")),
         ("http://a.test", Place(False, "a.test", 80, "a.test", "/")),
         ("HTTPS://A.test:443/b?c=d#e", Place(True, "a.test", 443, "a.test", "/b?c=d")),
         ("http://a.test:8080?q", Place(False, "a.test", 8080, "a.test:8080", "/?q")),
@@ -55,6 +56,9 @@ def test_urls(url: str, place: Place) -> None:
         ("http://a\t.test/", "control character"),
         ("http://a b.test/", "character in the host"),
         ("http://" + "ü" * 70 + ".test/", "is no name"),
+        ("http://a..test/", "is no name: a part of it is empty"),
+        ("http://./", "is no name: a part of it is empty"),
+        ("http://" + "a" * 64 + ".test/", "longer than 63"),
         ("http+unix:///p", "no host in"),
         ("http+unix://a%00b/p", "NUL"),
         ("http://a.test:x/" + "y" * 300, r"y\.\.\.'"),

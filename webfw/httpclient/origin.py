@@ -133,6 +133,11 @@ def _ascii(host: str, url: str) -> str:
             raise ValueError(f"the host in {shown(url)} is no name: {error}") from None
     if any(character in ' "<>\\^`{|}' for character in host):
         raise ValueError(f"there is a character in the host of {shown(url)} that no host has")
+    if not all(0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
+        # RFC 1035 section 2.3.4.  Where it is looked up, Python says that its codec has failed.
+        raise ValueError(
+            f"the host in {shown(url)} is no name: a part of it is empty or longer than 63 characters"
+        )
     return host
 
 
