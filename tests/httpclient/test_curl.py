@@ -255,6 +255,9 @@ async def test_fields_are_sent_as_they_are() -> None:
         await it.fetch(server.url(), method="PUT", body=b"", headers=headers)
         for name, value in headers.items():
             assert server.field(name.lower()) == value
+        for name in ("Accept", "X-Blank"):
+            await it.fetch(server.url(), headers={name: " "})
+            assert server.field(name.lower()) == ""
         await it.fetch(server.url(), user_agent="you")
         assert server.field("user-agent") == "you"
         await it.fetch(server.url(), user_agent="you", headers={"User-Agent": "mine"})

@@ -425,8 +425,8 @@ def _set_fields(curl: Any, request: HTTPRequest) -> None:
         fields.append(("User-Agent", request.user_agent or USER_AGENT))
     lines = []
     for name, value in fields:
-        # The semicolon is how libcurl is told of an empty value.
-        line = (f"{name}: {value}" if value else f"{name};").encode("latin-1")
+        # The semicolon is how libcurl is told of an empty value; by a blank one, to leave out a field of its own.
+        line = (f"{name}: {value}" if value.strip() else f"{name};").encode("latin-1")
         if CR_OR_LF_RE.search(line) or b"\0" in line:
             raise ValueError(f"Illegal characters in header {name!r}")
         lines.append(line)
