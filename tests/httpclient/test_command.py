@@ -45,6 +45,11 @@ def test_bodies_are_printed(run: Callable[..., str]) -> None:
     assert run("http://a.test/200", "http://a.test/404") == "True True None None\n" * 2
 
 
+def test_a_body_that_is_no_text(run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HTTPResponse, "body", b"\x89PNG")
+    assert run("http://a.test/200") == "\ufffdPNG\n"
+
+
 def test_options(run: Callable[..., str]) -> None:
     printed = run(
         "--print_headers",

@@ -2,7 +2,6 @@
 
 import sys
 
-from webfw.escape import native_str
 from webfw.httpclient.client import HTTPClient
 from webfw.httpclient.errors import HTTPClientError
 from webfw.options import define, options, parse_command_line
@@ -41,6 +40,6 @@ def main() -> None:
             if options.print_headers:
                 sys.stdout.write(f"{response.headers}\n")
             if options.print_body:
-                sys.stdout.write(native_str(response.body) + "\n")
+                sys.stdout.write(response.body.decode("utf-8", "replace") + "\n")
     finally:
         client.close()
