@@ -400,6 +400,27 @@ asyncio.run(main())
     assert done.stdout == f'{{"traceparent": "{TRACEPARENT}"}}\n'
 
 
+async def test_a_span_of_no_trace_does_not_hide_that_of_the_client() -> None:
+    class Tracer(trace.NoOpTracer):
+        def start_span(self, *args: Any, **kwargs: Any) -> trace.Span:
+            return trace.INVALID_SPAN
+
+    class Provider(trace.NoOpTracerProvider):
+        def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
+            return Tracer()
+
+    spans = Spans()
+    spans.observer = Tracing(provider=Provider())
+    seen = []
+
+    class Show(RequestHandler):
+        def get(self) -> None:
+            seen.append(f"{current().get_span_context().trace_id:032x}")
+
+    await spans.client([("/", Show)]).get("/", headers={"traceparent": TRACEPARENT})
+    assert seen == [TRACE]
+
+
 async def test_an_sdk_that_is_set_up_later(spans: Spans) -> None:
     """The tracer is found when the first span is made, as the API has it."""
     code = """

@@ -70,7 +70,9 @@ class Tracing(Observer):
             attributes=_attributes(request),
             start_time=_nanoseconds(record.started),
         )
-        record.span = (span, self._trace.set_span_in_context(span, parent))
+        # Without an SDK, older versions of the API give a span of no trace, which would hide that of the client.
+        valid = span.get_span_context().is_valid
+        record.span = (span, self._trace.set_span_in_context(span, parent) if valid else parent)
 
     def handling(self, record: Record) -> None:
         """Let the handler's spans be children."""
