@@ -153,3 +153,68 @@ def test_it_still_accepts_for_a_while(serve: Start) -> None:
     command.process.send_signal(signal.SIGTERM)
     assert ask(url)[0] == 200
     assert command.end()[0] == 0
+
+
+# --- what can be asked of it ---
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def test_health_and_readiness_of_an_address_of_their_own(serve: Start, free_port: int) -> None:
+    admin = f"http://127.0.0.1:{free_port}"
+    command = serve("--admin", f"127.0.0.1:{free_port}", "--drain-delay", "1")
+    url = command.url()
+    assert ask(admin, "/healthz")[0] == 200
+    assert ask(admin, "/readyz")[0] == 200
+    assert ask(url, "/healthz")[0] == 404
+    command.process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + 20
+    while ask(admin, "/readyz")[0] == 200:
+        assert time.monotonic() < deadline
+    assert ask(url)[0] == 200  # not ready any more, but it answers
+    assert command.end()[0] == 0
+
+
+def test_health_on_the_main_addresses(serve: Start) -> None:
+    command = serve("--health", target="service_app:wsgi")
+    url = command.url()
+    assert ask(url, "/readyz")[0] == 200
+    assert ask(url)[1] == "none"
+    assert command.stop(signal.SIGTERM)[0] == 0
+
+
+def test_metrics_are_summed_over_the_workers(serve: Start, free_port: int) -> None:
+    pytest.importorskip("prometheus_client")
+    command = serve("--metrics", "--admin", f"127.0.0.1:{free_port}", "--workers", "2", "--reuse-port")
+    url = command.url()
+    for _ in range(20):
+        assert ask(url)[0] == 200
+    deadline = time.monotonic() + 20
+    while True:
+        text = ask(f"http://127.0.0.1:{free_port}", "/metrics")[1]
+        counted = [line for line in text.splitlines() if line.startswith("webfw_http_requests_total{")]
+        if sum(float(line.split()[-1]) for line in counted) == 20:
+            break
+        assert time.monotonic() < deadline, counted
+        time.sleep(0.05)
+    assert any('route="/"' in line for line in counted)
+    assert command.stop(signal.SIGTERM)[0] == 0
+
+
+def test_metrics_need_an_address(serve: Start) -> None:
+    status, _, errors = serve("--metrics").end()
+    assert (status, errors) == (
+        2,
+        "webfw: --metrics: which address? write --admin 127.0.0.1:9100 for example\n",
+    )
+
+
+def test_spans_are_made(serve: Start) -> None:
+    pytest.importorskip("opentelemetry")
+    command = serve("--tracing")
+    assert ask(command.url())[0] == 200
+    assert command.stop(signal.SIGTERM)[0] == 0

@@ -443,17 +443,6 @@ async def test_one_line_for_a_request(expect_log: Any) -> None:
     site.wire.lose()
 
 
-async def test_the_log_function_of_the_command(expect_log: Any) -> None:
-    from webfw.cli.accesslog import log_function
-
-    container = WSGIContainer(echo, threads=0)
-    container.settings["log_function"] = log_function
-    site = Site(container)
-    with expect_log("webfw.access", r'^127\.0\.0\.1 "GET /a HTTP/1\.1" 200 9 ', level=logging.INFO, count=1):
-        await site.ask("/a")
-    site.wire.lose()
-
-
 async def test_many_containers_on_one_server(serve: Serve) -> None:
     containers = [
         WSGIContainer(echo, threads=0, mount=f"/{i}", log_function=lambda e: None) for i in range(3)

@@ -16,17 +16,18 @@ from webfw.cli.applications import Place, places
 from webfw.cli.errors import FAILED, CommandError
 from webfw.cli.listeners import Listeners, tls_context
 from webfw.cli.logs import Logs
-from webfw.cli.service import Service, access_log_of, load_all
+from webfw.cli.service import Service, check_observation, load_all
 from webfw.cli.settings import SETTINGS
 from webfw.cli.sources import Configuration
 from webfw.cli.words import SAY_AFTER, announcements, say, say_ended, say_stopping
 from webfw.log import gen_log
+from webfw.observe.metrics import SharedMetrics
 from webfw.process import cpu_count
 from webfw.process.control import ControlServer
 from webfw.process.daemon import Pidfile, daemonize
 from webfw.process.identity import Identity
 from webfw.process.program import Guest, Program, TreeSettings
-from webfw.process.roster import Member
+from webfw.process.roster import Member, State
 from webfw.process.supervisor import Supervisor
 from webfw.process.systemd import Notifier
 from webfw.process.worker import Worker
@@ -77,6 +78,8 @@ class ServeProgram(Program):
         self._ending_since: float | None = None
         self._told = False
         self._cut = 0
+        self._metrics: SharedMetrics | None = None
+        self._serving: set[int] = set()
         self._new_supervisor: subprocess.Popen[bytes] | None = None
 
     # In the supervisor.
@@ -103,6 +106,8 @@ class ServeProgram(Program):
             if configuration["control"] != "off":
                 guests.append(ControlServer(supervisor, configuration["control"], take_over=is_upgrade))
             guests.append(Notifier(supervisor))
+            if configuration["metrics"]:
+                self._metrics = SharedMetrics(self.identity)
             self.hook("on_starting", supervisor)
         except BaseException:
             for guest in guests:
@@ -111,6 +116,8 @@ class ServeProgram(Program):
         status = supervisor.run()
         if self.supervisor.in_worker:
             sys.exit(status)  # whoever has called this goes on in the supervisor alone
+        if self._metrics is not None:
+            self._metrics.remove()
         self.hook("on_exit", self.supervisor)
         if status == 0 or status > 128:
             say_ended(status, self._cut)
@@ -134,10 +141,17 @@ class ServeProgram(Program):
         self.hook("pre_fork", self.supervisor, number)
 
     def worker_ready(self, member: Member) -> None:
+        self._serving.add(member.pid)
+        if self._metrics is not None:
+            self._metrics.worker_ready()
         self.hook("worker_ready", self.supervisor, member)
 
     def worker_exited(self, member: Member, status: int) -> None:
         self._cut += int(member.report.get("cut", 0))
+        served = member.pid in self._serving
+        self._serving.discard(member.pid)
+        if self._metrics is not None:
+            self._metrics.worker_gone(asked=member.state is State.LEAVING, served=served)
         self.hook("worker_exit", self.supervisor, member, status)
 
     def describe(self) -> dict[str, Any]:
@@ -155,7 +169,7 @@ class ServeProgram(Program):
         try:
             configuration = self._reread()
             places(configuration)
-            access_log_of(configuration)
+            check_observation(configuration)
             tls_context(configuration["certfile"], configuration["keyfile"])
         except CommandError as error:
             raise ValueError(str(error)) from None
@@ -213,7 +227,8 @@ class ServeProgram(Program):
             wanted, loaded = self._loaded or load_all(configuration, self.logs)
             gc.freeze()
             worker.reopen_logs = self.logs.reopen
-            Service(worker, configuration, self.listeners, worker.number, wanted, loaded).run()
+            number = worker.number
+            Service(worker, configuration, self.listeners, number, wanted, loaded, self._metrics).run()
         except CommandError as error:
             worker.failed(_told(error, configuration["log_level"]))
             return error.status

@@ -14,7 +14,7 @@ from webfw.cli.flags import add_settings, given
 from webfw.cli.listeners import INHERITED, Listeners, tls_context
 from webfw.cli.logs import Logs
 from webfw.cli.program import ServeProgram
-from webfw.cli.service import access_log_of
+from webfw.cli.service import access_log_of, check_observation
 from webfw.cli.sources import Configuration, read_configuration
 from webfw.log import gen_log
 from webfw.process.control import ControlError
@@ -80,6 +80,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
 def _serve(configuration: Configuration, arguments: argparse.Namespace, directory: str) -> int:
     places(configuration)
+    check_observation(configuration)
     tls_context(configuration["certfile"], configuration["keyfile"])
     if configuration["umask"] is not None:
         set_umask(configuration["umask"])

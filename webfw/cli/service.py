@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from webfw.cli.applications import Callback, Place, Site, assemble, load, places
-from webfw.cli.errors import USAGE, CommandError
+from webfw.cli.errors import FAILED, USAGE, CommandError
 from webfw.cli.listeners import Listeners, tls_context
 from webfw.cli.logs import Logs
 from webfw.cli.sources import Configuration
@@ -16,11 +16,15 @@ from webfw.httpserver.observer import Observer
 from webfw.ioloop.backend import new_event_loop, thread_event_loop
 from webfw.log import gen_log
 from webfw.observe import AccessLog, RequestIds
+from webfw.observe.admin import HealthFront, admin_application
+from webfw.observe.health import Readiness
+from webfw.observe.metrics import Metrics, SharedMetrics
+from webfw.observe.tracing import Tracing
 from webfw.process.worker import Order
 from webfw.pubsub import BrokerError
 from webfw.web import Application
 
-__all__ = ["Post", "Service", "access_log_of", "load_all"]
+__all__ = ["Post", "Service", "access_log_of", "check_observation", "load_all"]
 
 #: Seconds for which idle connections stay open for one more request when another worker has taken over.
 IDLE_GRACE = 1.0
@@ -59,6 +63,24 @@ class Post(Protocol):
     def detach(self) -> None: ...
 
 
+def check_observation(configuration: Configuration) -> None:
+    """Find out, before anything is begun, whether it can be watched as the settings say.
+
+    :raises CommandError: it cannot.
+    """
+    access_log_of(configuration)
+    if configuration["metrics"] and configuration["admin"] is None:
+        origin = configuration.origin("metrics")
+        raise CommandError(f"{origin}: which address? write --admin 127.0.0.1:9100 for example", USAGE)
+    try:
+        if configuration["metrics"]:
+            Metrics()
+        if configuration["tracing"]:
+            Tracing()
+    except ImportError as error:
+        raise CommandError(str(error), FAILED) from None
+
+
 def access_log_of(configuration: Configuration, number: int | None = None) -> AccessLog:
     """What writes a line for each request.
 
@@ -92,6 +114,7 @@ class Service:
     :param number: of this worker.
     :param wanted: what is served, and where it is.
     :param loaded: the same, imported.
+    :param shared: where the processes of a tree count together.
     """
 
     def __init__(
@@ -102,6 +125,7 @@ class Service:
         number: int,
         wanted: Sequence[Place],
         loaded: Sequence[Any],
+        shared: SharedMetrics | None = None,
     ) -> None:
         self.post = post
         self.configuration = configuration
@@ -109,7 +133,9 @@ class Service:
         self.number = number
         self._wanted = wanted
         self._loaded = loaded
+        self._shared = shared
         self._cut = 0
+        self._readiness = Readiness()
         self.server: HTTPServer
 
     def run(self) -> None:
@@ -124,22 +150,42 @@ class Service:
         configuration, post = self.configuration, self.post
         settings = {} if configuration["broker"] is None else {"broker": configuration["broker"]}
         callback = await assemble(self._wanted, self._loaded, settings)
-        self.server = HTTPServer(callback, observer=self._observers(), **_server_options(configuration))
+        self._readiness.watch(callback)
+        metrics = self._metrics(callback)
+        front = HealthFront(callback, self._readiness) if configuration["health"] else callback
+        observers = self._observers() if metrics is None else [metrics, *self._observers()]
+        self.server = HTTPServer(front, observer=observers, **_server_options(configuration))
+        admin = HTTPServer(admin_application(self._readiness, metrics))
         post.report = self._reporter()
         async with _brokers(_applications(callback), post.default_broker):
             post.attach()
             self.server.add_sockets(self.listeners.sockets(self.number))
+            admin.add_sockets([listener.socket for listener in self.listeners.admin])
             # They accept from the next turn on.
             await asyncio.sleep(0)
+            self._readiness.serving()
+            if metrics is not None:
+                metrics.start()
             post.ready()
             try:
                 order = await post.order()
+                self._readiness.leaving()
                 if order is Order.DRAIN:
                     order = await self._drain()
                 if order is Order.STOP:
                     self._cut = await self.server.drain(0)
+                await admin.drain(0)
             finally:
+                if metrics is not None:
+                    metrics.stop()
                 post.detach()
+
+    def _metrics(self, callback: Callback) -> Metrics | None:
+        if not self.configuration["metrics"]:
+            return None
+        metrics = Metrics(shared=self._shared)
+        metrics.watch(callback)
+        return metrics
 
     def _observers(self) -> list[Observer]:
         configuration = self.configuration
@@ -148,6 +194,8 @@ class Service:
             observers.append(RequestIds(trust=configuration["xheaders"]))
         if configuration["access_log"] != "off":
             observers.append(access_log_of(configuration, self.number))
+        if configuration["tracing"]:
+            observers.append(Tracing())
         return observers
 
     def _reporter(self) -> Callable[[], Mapping[str, Any]]:
