@@ -4,11 +4,14 @@ import asyncio
 import contextlib
 import datetime
 import errno
+import gc
 import re
 import socket
 import ssl
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -572,6 +575,32 @@ async def test_a_wire_under_tls(server_context: ssl.SSLContext, client_context: 
         assert took.wires[0].get_extra_info("ssl_object") is not None
         took.wires[0].abort()
         await took.lost.wait()
+
+
+async def test_who_has_given_up_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by uvloop, which keeps the wire of a cancelled handshake until the time for one is over."""
+    kept: list[Wire] = []
+
+    async def create_connection(factory: Callable[[], Wire], **kwargs: Any) -> None:
+        kept.append(factory())
+        raise asyncio.CancelledError
+
+    class Caller:
+        def connected(self, wire: Wire) -> None:
+            raise AssertionError
+
+    caller = Caller()
+    known = weakref.ref(caller)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
+        with pytest.raises(asyncio.CancelledError):
+            await TCPClient().connect_wire(caller.connected, *listening.getsockname())
+    del caller
+    gc.collect()
+    assert known() is None
+    transport = SimpleNamespace(write=None, abort=lambda: kept.clear())
+    kept[0].connection_made(transport)  # type: ignore[arg-type]  # should it come all the same
+    assert not kept
 
 
 async def test_a_wire_to_nobody(refused: Any) -> None:

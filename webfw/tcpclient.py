@@ -262,9 +262,17 @@ async def _make_wire(
 ) -> None:
     """Put a wire, with TLS or without, on a socket that is connected; the socket is closed where that fails."""
     loop = asyncio.get_running_loop()
+    # Where it fails nobody is to be kept: uvloop does not let go of the wire of a TLS handshake that was cancelled.
+    told = [connected]
 
     def factory() -> Wire:
-        return Wire(loop, connected)
+        return Wire(loop, tell)
+
+    def tell(wire: Wire) -> None:
+        if told:
+            told.pop()(wire)
+        else:
+            wire.abort()
 
     try:
         if sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -272,6 +280,7 @@ async def _make_wire(
         else:
             await loop.create_unix_connection(factory, sock=sock, ssl=context, server_hostname=name)
     except BaseException:
+        told.clear()
         sock.close()
         raise
 
