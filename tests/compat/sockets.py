@@ -1039,9 +1039,9 @@ async def redirected(url):
 
 @client
 async def nobody_there(url):
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
-    return await ws.websocket_connect(f"ws://127.0.0.1:{port}")
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))  # kept, so that nobody else can listen there meanwhile
+        return await ws.websocket_connect(f"ws://127.0.0.1:{sock.getsockname()[1]}")
 
 
 @client
