@@ -152,9 +152,10 @@ def test_ticks_go_on_while_flask_is_blocked(page: LivePage, url: str) -> None:
 
 @pytest.mark.parametrize("missing", ["flask", "django"])
 def test_says_what_is_missing(missing: str, tmp_path: Path) -> None:
+    arguments = ["serve", "demos.legacy:app", "--app-dir", str(ROOT), "--bind", "127.0.0.1:0"]
     code = (
         f"import sys; sys.modules[{missing!r}] = None\n"
-        f"from webfw.cli.main import main; sys.exit(main(['serve', 'demos.legacy:app', '--app-dir', {str(ROOT)!r}, '--bind', '127.0.0.1:0', '--control', 'off']))"
+        f"from webfw.cli.main import main; sys.exit(main({arguments!r}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
