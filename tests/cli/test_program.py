@@ -3,10 +3,12 @@
 import http.client
 import json
 import os
+import pwd
 import re
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -399,3 +401,20 @@ def test_what_is_published_reaches_all_workers(serve: Start, tmp_path: Path) -> 
         for client in listening:
             client.close()
     assert command.stop(signal.SIGTERM)[0] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be somebody else")
+def test_log_files_opened_anew_belong_to_the_user_of_the_workers(webfw_command: Start) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's directories are closed to others
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "tree_app.py").write_text(APP)
+        options = ("--bind", "127.0.0.1:0", "--user", "nobody", "--access-log", "access.log")
+        command = webfw_command("serve", "tree_app:app", *options, cwd=folder)
+        site = Site(command.url())
+        log = folder / "access.log"
+        log.rename(folder / "access.log.1")
+        command.process.send_signal(signal.SIGUSR1)
+        site.until(lambda who: log.exists() and log.stat().st_size > 0)
+        assert log.stat().st_uid == pwd.getpwnam("nobody").pw_uid
+        assert command.stop(signal.SIGTERM)[0] == 0

@@ -182,6 +182,11 @@ class ServeProgram(Program):
 
     def reopen_logs(self) -> None:
         self.logs.reopen()
+        if self.identity is not None:
+            try:
+                self.logs.give_to(self.identity)  # the workers are told next, and open them as that user
+            except OSError as error:
+                gen_log.error("log files cannot be given to %s: %s", self.identity, error)
 
     def upgrade(self) -> int | None:
         environ, fds = self.listeners.hand_over()
