@@ -466,7 +466,8 @@ def test_the_serve_command(programs: Programs) -> None:
                    "app = Application(site_pages.routes, debug=True)\n")  # fmt: skip
     port = programs.free_port()
     url = f"http://127.0.0.1:{port}/"
-    program = programs.start("-m", "webfw", "serve", "site_app:app", "--bind", f"127.0.0.1:{port}")
+    options = ("--bind", f"127.0.0.1:{port}", "--workers", "0")
+    program = programs.start("-m", "webfw", "serve", "site_app:app", *options)
     assert programs.answer(url, "one")
     programs.write("site_pages.py", pages("two"))
     assert programs.answer(url, "two")

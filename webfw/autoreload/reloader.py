@@ -127,7 +127,10 @@ def _start_on(loop: asyncio.AbstractEventLoop, check_time: float) -> None:
     command = command_line(wrap=True)
     if task_id() is not None:
         _refused = True
-        gen_log.warning("autoreload is for one process: worker %d does not watch for changes", task_id())
+        gen_log.warning(
+            "autoreload is for one process, such as that of webfw dev: worker %d does not watch for changes",
+            task_id(),
+        )
     elif command is None:
         _refused = True
         gen_log.warning("autoreload: a program that was typed or piped in cannot be started again")
