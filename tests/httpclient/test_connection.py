@@ -6,7 +6,7 @@ from typing import Any
 
 import h11
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from webfw.httpclient.connection import Connection, Cut
@@ -434,6 +434,7 @@ def responses(draw: Any) -> tuple[bytes, int, bytes]:
     return data, status, b"".join(pieces)
 
 
+@settings(max_examples=30)  # each is several responses in many pieces
 @given(st.lists(responses(), min_size=1, max_size=3), st.data())
 def test_responses_of_h11_split_at_random(sent: list[tuple[bytes, int, bytes]], data: Any) -> None:
     bench = Bench()
