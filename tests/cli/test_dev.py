@@ -11,6 +11,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from webfw.cli import dev
+from webfw.cli.errors import LOAD_FAILED, CommandError
+from webfw.cli.target import check_target
+from webfw.testing import Client
+from webfw.web import Application, RequestHandler
+
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 
 Start = Callable[..., Any]
@@ -51,8 +57,8 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def dev(webfw_command: Start, place: Path) -> Start:
+@pytest.fixture(name="dev")
+def dev_command(webfw_command: Start, place: Path) -> Start:
     def start(*arguments: str, **env: str) -> Any:
         return webfw_command("dev", "--bind", "127.0.0.1:0", *arguments, **env)
 
@@ -217,3 +223,67 @@ def test_unix_sockets_are_kept_too(webfw_command: Start, place: Path) -> None:
     assert (place / "dev.sock").stat().st_ino == inode
     assert command.stop(signal.SIGINT)[0] == 0
     assert not (place / "dev.sock").exists()
+
+
+# --- in this process ---
+
+
+def failure() -> CommandError:
+    error = CommandError("importing 'app' failed", LOAD_FAILED)
+    try:
+        exec(compile("1 / 0", "/their/app.py", "exec"))
+    except ZeroDivisionError as cause:
+        error.__cause__ = cause
+    return error
+
+
+async def test_the_page_of_a_broken_application(capsys: pytest.CaptureFixture[str]) -> None:
+    error = failure()
+    app = Application([(r".*", dev._Broken, {"error": error.__cause__})], log_function=lambda handler: None)
+    client = Client(app)
+    response = await client.post("/x?y", headers={"Accept": "text/html"})
+    assert response.code == 500
+    assert "The application cannot be loaded &middot; POST /x<" in response.text
+    assert "ZeroDivisionError" in response.text
+    assert (await client.get("/", headers={"Accept": "a/b"})).text.startswith("Traceback")
+    dev._tell(error)
+    dev._tell(CommandError("alone"))
+    errors = capsys.readouterr().err
+    assert errors.endswith("webfw: importing 'app' failed\nwebfw: alone\n")
+
+
+def test_a_traceback_without_frames_of_the_program() -> None:
+    with pytest.raises(CommandError) as raised:
+        check_target("nonsense")
+    error = raised.value
+    assert error.__traceback__ is not None
+    error.__traceback__ = error.__traceback__.tb_next
+    assert dev._traceback(error) == [f"webfw.cli.errors.CommandError: {error}\n"]
+
+
+async def test_debug_pages_are_on_and_nothing_is_kept() -> None:
+    class Kept(RequestHandler):
+        def get(self) -> None:
+            if self.get_argument("age", ""):
+                self.set_header("Cache-Control", "max-age=1")
+            self.write("x")
+
+    app = Application(
+        [("/", Kept)], debug=False, compiled_template_cache=True, log_function=lambda handler: None
+    )
+    assert dev._with_debug_pages(app) is app
+    client = Client(app)
+    assert (await client.get("/")).headers["Cache-Control"] == "no-cache"
+    assert (await client.get("/?age=1")).headers["Cache-Control"] == "max-age=1"
+    assert (app.settings["debug"], app.settings["serve_traceback"], app.settings["autoreload"]) == (
+        True,
+        True,
+        False,
+    )
+    assert app.settings["compiled_template_cache"] is True  # as the program says
+
+    async def later() -> Application:
+        return Application([])
+
+    assert (await dev._with_debug_pages(later())).settings["debug"]
+    assert dev._with_debug_pages(len) is len

@@ -5,10 +5,12 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
 
+from webfw.cli import listing
 from webfw.cli.listing import DirectoryHandler, Entry, entries_of
 from webfw.testing import Client
 from webfw.web import Application
@@ -168,7 +170,7 @@ async def test_what_is_hidden_or_not_there(client: Client, path: str) -> None:
 
 
 async def test_links_that_lead_out_are_neither_shown_nor_served(
-    client: Client, root: Path, expect_log: object
+    client: Client, root: Path, expect_log: Any
 ) -> None:
     try:
         (root / "out").symlink_to(root.parent / "outside")
@@ -182,7 +184,7 @@ async def test_links_that_lead_out_are_neither_shown_nor_served(
     shown = names((await client.get("/")).text)
     assert shown == [".well-known/", "sub/", "Big.bin", "inside", "small.txt"]
     assert (await client.get("/inside")).text == "small"
-    with expect_log("webfw", "not in root"):  # type: ignore[operator]
+    with expect_log("webfw", "not in root"):
         for path in ("/out/", "/out", "/out/secret", "/secret"):
             assert (await client.get(path)).code == 403
 
@@ -194,6 +196,21 @@ async def test_an_unreadable_directory_is_forbidden(client: Client, root: Path) 
         assert (await client.get("/sub/")).code == 403
     finally:
         (root / "sub").chmod(0o755)
+
+
+@pytest.mark.parametrize(("error", "status"), [(PermissionError, 403), (FileNotFoundError, 404)])
+async def test_a_directory_that_cannot_be_read(
+    client: Client, error: type[OSError], status: int, monkeypatch: pytest.MonkeyPatch, expect_log: Any
+) -> None:
+    def refuse(root: str, directory: str) -> None:
+        raise error("no")
+
+    monkeypatch.setattr(listing, "entries_of", refuse)
+    if status == 404:
+        assert (await client.get("/sub/")).code == 404
+    else:
+        with expect_log("webfw", "may not be read"):
+            assert (await client.get("/sub/")).code == 403
 
 
 async def test_pages_of_an_application_in_the_browser(root: Path) -> None:

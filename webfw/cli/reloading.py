@@ -90,11 +90,12 @@ class DevPost(Alone):
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self._stopping:
             os._exit(128 + number)
-        self._stopping = True
-        self._loop.call_soon_threadsafe(self._orders.put_nowait, Order.STOP)
-        timer = threading.Timer(PATIENCE, _leave)
-        timer.daemon = True
-        timer.start()
+        else:
+            self._stopping = True
+            self._loop.call_soon_threadsafe(self._orders.put_nowait, Order.STOP)
+            timer = threading.Timer(PATIENCE, _leave)
+            timer.daemon = True
+            timer.start()
 
     # A change.
 
