@@ -72,13 +72,17 @@ def test_malformed_urls(url: str, why: str) -> None:
 def test_no_password_in_a_message() -> None:
     with pytest.raises(ValueError, match=r"'http://\*\*\*@a\.test:x/'"):
         Place.of("http://u:secret@a.test:x/")
+    with pytest.raises(ValueError, match=r"in 'ftp://a\.test/\?\.\.\.'"):
+        Place.of("ftp://a.test/?token=secret")
     for url in (
         "http://u:sec/ret@a.test/",
         "http:/u:secret@a.test/",
         "//u:secret@a.test/",
         "u:secret@a.test",
+        "ftp://b.test/?token=***@a.test&secret",
+        "ftp://u:sec?ret@a.test/",
     ):
-        with pytest.raises(ValueError, match=r"\*\*\*@a\.test") as raised:
+        with pytest.raises(ValueError, match=r"\*\*\*@(a\.test|\.\.\.)") as raised:
             Place.of(url)
         assert "sec" not in str(raised.value)
 

@@ -142,11 +142,13 @@ def _ascii(host: str, url: str) -> str:
 
 
 def shown(url: str) -> str:
-    """A URL, maybe a malformed one, for messages: not too long, and without a password."""
+    """A URL, maybe a malformed one, for messages: not too long, and without what may be secret, as a query is."""
     before, at, behind = url.rpartition("@")
     if at:
         scheme, slashes, _ = before.rpartition("//")
-        url = f"{scheme.partition('//')[0]}{slashes}***@{behind}"
+        url = f"{scheme.partition('//')[0]}{slashes}***@{'...' if '?' in before else behind}"
+    url, mark, _ = url.partition("?")
+    url += mark and "?..."
     return repr(url if len(url) <= 200 else url[:200] + "...")
 
 
