@@ -336,6 +336,14 @@ async def test_back_without_a_code(begin: Callable[..., Any]) -> None:
         ((200, "application/json", '{"access_token": ""}'), "the access token without access_token"),
         ((200, "application/json", '{"access_token": 7}'), "the access token without access_token"),
         (
+            (200, "application/json", '{"access_token": "a\\nb"}'),
+            "the access token with characters that none has",
+        ),
+        (
+            (200, "application/json", '{"access_token": "\\u20ac"}'),
+            "the access token with characters that none has",
+        ),
+        (
             (200, "application/json", '{"error": "bad_verification_code"}'),
             "refused the access token: bad_verification",
         ),

@@ -278,8 +278,11 @@ class OAuth2Mixin(ProviderMixin):
                 error=word or "unknown",
                 error_description=description,
             )
-        if not isinstance(values.get("access_token"), str) or not values["access_token"]:
+        token = values.get("access_token")
+        if not isinstance(token, str) or not token:
             raise AuthError(f"{host} gave {_TOKEN} without access_token", host=host)
+        if not (token.isascii() and token.isprintable()):  # RFC 6749 appendix A.12; not fit for a field
+            raise AuthError(f"{host} gave {_TOKEN} with characters that none has", host=host)
         return values
 
     def _oauth2_credentials(
