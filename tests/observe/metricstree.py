@@ -64,6 +64,9 @@ class Tree(Program):
         metrics.stop()
         worker.detach()
 
+    def forking(self, number: int) -> None:
+        self.shared.forking()
+
     def worker_ready(self, member: Member) -> None:
         self.shared.worker_ready()
         say("ready", member.number, member.pid)

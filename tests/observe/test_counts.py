@@ -56,6 +56,15 @@ def test_files_that_are_none(tmp_path: Path, data: bytes) -> None:
     assert read(str(tmp_path / "missing")) == {}
 
 
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    """The supervisor may be root, and must neither wait nor follow."""
+    os.mkfifo(tmp_path / "pipe")
+    write(str(tmp_path / "0.counts"), {REQUESTS: [1]})
+    (tmp_path / "link").symlink_to(tmp_path / "0.counts")
+    for name in ("pipe", "link", "."):
+        assert read(str(tmp_path / name)) == {}
+
+
 def test_a_draft_of_a_process_that_was_killed(tmp_path: Path) -> None:
     path = tmp_path / "0.counts"
     elsewhere = tmp_path / "elsewhere"

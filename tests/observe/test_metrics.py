@@ -558,3 +558,43 @@ def test_a_worker_that_dies_at_a_request(tree: Callable[..., Tree]) -> None:
     assert one.get("/healthz") == "ok\n"
     assert one.get("/readyz") == '{"status": "ready"}'
     assert one.stop() == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be somebody else")
+def test_workers_of_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor is root, with a umask that lets nobody read."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    code = """
+import asyncio, os, sys
+os.umask(0o077)
+from webfw.observe.metrics import Metrics, SharedMetrics
+from webfw.process.identity import Identity
+
+nobody = Identity(65534, 65534)
+shared = SharedMetrics(nobody)
+import prometheus_client
+orders = prometheus_client.Counter("orders", "Orders.")
+orders.inc()  # as where the application is loaded beforehand
+shared.forking()
+shared.worker_ready()
+pid = os.fork()
+if pid == 0:
+    nobody.assume()
+    orders.inc()
+    metrics = Metrics(shared=shared)
+    metrics.stop()
+    text, _ = asyncio.run(metrics.exposition())
+    os.write(1, text)
+    os._exit(0)
+status = os.waitpid(pid, 0)[1]
+shared.worker_gone(asked=False)
+shared.remove()
+assert not os.path.exists(shared.path)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
+    assert done.stderr == ""
+    series = parsed(done.stdout)
+    assert series["orders_total"] == 2
+    assert series["workers"] == 1
+    assert done.returncode == 0

@@ -151,7 +151,7 @@ def test_processes_that_are_gone() -> None:
     shared.remove()
 
 
-def test_workers_of_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_of_another_user(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
     given: list[Any] = []
     monkeypatch.setattr(Identity, "own", lambda self, path: given.append((self.uid, path)))
     shared = SharedDirectory()
@@ -162,7 +162,17 @@ def test_workers_of_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
     shared.hand_over(Identity(12345, 12345))
     assert given == [(12345, shared.path)]
     assert stat.S_IMODE(os.stat(os.path.join(shared.path, "0.slot")).st_mode) == 0o644
+    # A worker sets traps.
+    elsewhere = temporary / "secret"
+    elsewhere.touch(0o600)
+    os.symlink(elsewhere, os.path.join(shared.path, "symbolic"))
+    os.link(elsewhere, os.path.join(shared.path, "hard"))
+    os.mkfifo(os.path.join(shared.path, "pipe"), 0o600)
+    shared.hand_over(Identity(12345, 12345))
+    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(os.path.join(shared.path, "pipe")).st_mode) == 0o600
     shared.remove()
+    assert elsewhere.exists()
 
 
 def test_a_directory_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:

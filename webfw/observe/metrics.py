@@ -474,9 +474,14 @@ class SharedMetrics(SharedDirectory):
         for reason in ("asked", "crashed"):
             self._rows.setdefault(("worker_exits", (reason,)), [0])
         write(self._mine, self._rows)
+        self._identity = identity
         self.hand_over(identity)
 
     # In the supervisor.
+
+    def forking(self) -> None:
+        """A worker is about to be made."""
+        self.hand_over(self._identity)
 
     def worker_ready(self) -> None:
         """A worker serves."""

@@ -62,10 +62,13 @@ class SharedDirectory:
         os.rename(draft, os.path.join(path, LOCK))
 
     def hand_over(self, identity: Identity | None) -> None:
-        """Let workers that are somebody else write here; what this process has in it stays its own, to be read."""
+        """Let workers that are somebody else write here; what this process has in it stays its own, to be read.
+
+        To be called before every fork, since there may be more files than before.
+        """
         if identity is not None and not identity.is_current():
             for name in os.listdir(self.path):
-                os.chmod(os.path.join(self.path, name), 0o644)
+                _let_read(os.path.join(self.path, name))
             identity.own(self.path)
 
     def _number_taken(self, number: str) -> None:
@@ -108,6 +111,20 @@ def _remove_leftovers() -> None:
                 shutil.rmtree(path, ignore_errors=True)
         finally:
             os.close(fd)
+
+
+def _let_read(path: str) -> None:
+    """Let others read a file, if it is ours and no trap: they may put into the directory what they like."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        found = os.fstat(fd)
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink == 1:
+            os.fchmod(fd, 0o644)
+    finally:
+        os.close(fd)
 
 
 def _is_ours(path: str) -> bool:
