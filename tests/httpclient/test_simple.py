@@ -494,3 +494,15 @@ async def test_no_answer_goes_to_another(seed: int) -> None:
         assert outcomes["answered"] > 200
         assert client.pool.idle <= 8
         assert client.sweeper._watched.keys() <= {client.pool}
+
+
+async def test_how_many_fields() -> None:
+    async def talk(call: Call) -> None:
+        while True:
+            number = int((await call.head()).split()[1][1:])
+            call.answer(b"", **{f"X_{i}": "y" for i in range(number - 1)})  # and Content-Length
+
+    async with serving(talk) as server, using() as client:
+        assert len((await client.fetch(f"{server.url}/256")).headers) == 256
+        with pytest.raises(HTTPStreamClosedError, match="more than 256 field lines"):
+            await client.fetch(f"{server.url}/257")

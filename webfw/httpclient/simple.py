@@ -73,8 +73,10 @@ class SimpleAsyncHTTPClient(AsyncHTTPClient):
         self.pool: Pool[Connection] = Pool(
             self.sweeper, max_clients, max_connections_per_origin, idle_timeout
         )
-        limits = HeadLimits() if max_header_size is None else HeadLimits(max_header_size=max_header_size)
-        self._head_limits = limits
+        self._head_limits = HeadLimits(
+            max_header_size=HeadLimits().max_header_size if max_header_size is None else max_header_size,
+            max_fields=MAX_FIELDS,
+        )
         # A client that is forgotten leaves connections that nobody will use.  Requests under way refer to it.
         self._finalizer = weakref.finalize(self, _close_later, self.io_loop, self.pool)
         self._finalizer.atexit = False
