@@ -263,8 +263,8 @@ class Result:
 class Load:
     """wrk, with keep-alive connections."""
 
-    def __init__(self, url: str, seconds: float, connections: int) -> None:
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}", "--timeout", "20", url]
+    def __init__(self, url: str, seconds: float, connections: int, *options: str) -> None:
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}", "--timeout", "20", *options, url]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def result(self) -> Result:
