@@ -592,7 +592,7 @@ shared.remove()
 assert not os.path.exists(shared.path)
 sys.exit(os.waitstatus_to_exitcode(status))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr == ""
     series = parsed(done.stdout)
     assert series["orders_total"] == 2
