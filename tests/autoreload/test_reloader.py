@@ -139,6 +139,20 @@ async def test_started_twice_is_started_once(source: Source) -> None:
     assert reloader._reloader is first
 
 
+async def test_who_stands_down_does_not_start_again(source: Source) -> None:
+    autoreload.start()
+    first = reloader._reloader
+    reloader.stand_down()
+    assert source.closed
+    autoreload.start()
+    assert ensure_started()
+    assert reloader._reloader is first
+    reloader._reloader = None
+    reloader.stand_down()
+    autoreload.start()
+    assert reloader._reloader is None
+
+
 async def test_files_watched_before_and_after_the_start(source: Source, tmp_path: Path) -> None:
     autoreload.watch(tmp_path / "early")
     autoreload.start()

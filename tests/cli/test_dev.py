@@ -120,6 +120,19 @@ def test_a_change_is_served(dev: Start, place: Path) -> None:
     assert command.stop(signal.SIGTERM)[0] == 0
 
 
+def test_the_setting_autoreload_stands_back(dev: Start, place: Path) -> None:
+    """Also where there is a loop when the application is made, which starts its reloader then."""
+    source = "from webfw.ioloop import IOLoop\nIOLoop.current()\n" + APP.replace("debug=False", "debug=True")
+    (place / "app.py").write_text(source)
+    command = dev()
+    url = command.url()
+    (place / "helper.py").write_text("text = 'two'\n")
+    command.read_until("^webfw: helper.py changed, starting again$")
+    command.read_until("^webfw serves again")
+    assert get(url)[1] == "two"
+    assert ": starting again" not in command.stop(signal.SIGTERM)[2]
+
+
 def test_a_syntax_error_is_not_taken(dev: Start, place: Path) -> None:
     command = dev()
     url = command.url()

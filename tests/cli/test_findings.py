@@ -92,7 +92,14 @@ def said_of(**flags: Any) -> list[tuple[str, str]]:
 
 
 def test_nothing_is_said_of_what_is_right(tmp_path: Path) -> None:
-    routes: list[Any] = [("/", Page), ("/s", Signed), ("/i", Inherits), ("/f", Form), ("/w", Socket), ("/p", Prepared)]
+    routes: list[Any] = [
+        ("/", Page),
+        ("/s", Signed),
+        ("/i", Inherits),
+        ("/f", Form),
+        ("/w", Socket),
+        ("/p", Prepared),
+    ]
     settings: dict[str, Any] = {
         "cookie_secret": SECRET,
         "login_url": "/l",

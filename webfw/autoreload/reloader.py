@@ -15,7 +15,7 @@ from webfw.ioloop.backend import thread_event_loop
 from webfw.log import gen_log
 from webfw.process import task_id
 
-__all__ = ["Reloader", "ensure_started", "start", "wait", "wait_for_change", "watch"]
+__all__ = ["Reloader", "ensure_started", "stand_down", "start", "wait", "wait_for_change", "watch"]
 
 #: Milliseconds between two looks at all files, where nothing tells of changes.
 CHECK_TIME = 500
@@ -103,6 +103,14 @@ def start(check_time: float = CHECK_TIME) -> None:
     """
     loop: IOLoop = IOLoop.current()
     _start_on(loop.asyncio_loop, check_time)
+
+
+def stand_down() -> None:
+    """Leave the watching to somebody else in this process, such as ``webfw dev``: `start` does nothing from now on."""
+    global _refused
+    _refused = True
+    if _reloader is not None:
+        _reloader.stop()
 
 
 def ensure_started() -> bool:

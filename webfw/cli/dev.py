@@ -11,6 +11,7 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from webfw.autoreload.reloader import stand_down
 from webfw.autoreload.sources import failed_files, files_of_exception, record_imports
 from webfw.cli.applications import places
 from webfw.cli.errors import LOAD_FAILED, USAGE, CommandError
@@ -149,6 +150,7 @@ def _serve(
 
     :raises CommandError: it is the first start, and the command line is wrong rather than the application.
     """
+    stand_down()  # the setting autoreload, where a loop is there when the program is imported
     record_imports()
     try:
         wanted, loaded = load_all(configuration, logs)
