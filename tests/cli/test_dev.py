@@ -153,6 +153,8 @@ def test_what_cannot_be_loaded_is_shown_until_it_is_mended(dev: Start, place: Pa
     status, page, headers = get(url, "/any/path", Accept="text/html")
     assert status == 500
     assert "cannot import name" in page
+    assert "from helper import text" in page
+    assert "cli/target.py" not in page
     assert headers["Cache-Control"] == "no-store"
     status, text, _ = get(url, Accept="application/json")
     assert status == 500

@@ -1,6 +1,7 @@
 """The ``webfw dev`` command: one process that starts again when its files change; production may not enter."""
 
 import argparse
+import importlib
 import inspect
 import ipaddress
 import os
@@ -159,12 +160,12 @@ def _serve(
     except CommandError as error:
         if is_first and error.status != LOAD_FAILED:
             raise
-        _tell(error)
         post.is_broken = True
         for path in files_of_exception(error) | failed_files():
             post.watcher.watch(path, loaded=True)
+        _tell(error)
         post.announce = lambda: say("webfw waits for a change; until then the browser shows what is wrong")
-        broken = Application([(r".*", _Broken, {"error": error.__cause__ or error})])
+        broken = Application([(r".*", _Broken, {"error": _of_program(error.__cause__ or error)})])
         Service(post, configuration, listeners, 0, places(configuration)[:1], [broken]).run()
 
 
@@ -224,17 +225,16 @@ def _tell(error: CommandError) -> None:
 
 
 def _traceback(error: BaseException) -> list[str]:
-    """The traceback from where the program's own code begins."""
+    return traceback.format_exception(_of_program(error))
+
+
+def _of_program(error: BaseException) -> BaseException:
+    """The exception with its traceback from where the program's own code begins."""
     house = os.path.dirname(os.path.dirname(__file__)) + os.sep
-    first = trace = error.__traceback__
+    trace = error.__traceback__
     while trace is not None:
         name = trace.tb_frame.f_code.co_filename
-        if not name.startswith((house, "<frozen importlib")) and not name.endswith(
-            f"importlib{os.sep}__init__.py"
-        ):
-            first = trace
+        if not name.startswith((house, "<frozen importlib")) and name != importlib.__file__:
             break
         trace = trace.tb_next
-    else:
-        first = None
-    return traceback.format_exception(type(error), error, first)
+    return error.with_traceback(trace)
