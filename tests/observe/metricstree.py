@@ -68,13 +68,11 @@ class Tree(Program):
         self.shared.forking()
 
     def worker_ready(self, member: Member) -> None:
-        self.shared.worker_ready()
+        self.shared.worker_ready(member.pid)
         say("ready", member.number, member.pid)
 
     def worker_exited(self, member: Member, status: int) -> None:
-        self.shared.worker_gone(
-            asked=member.state is State.LEAVING, served=member.state is not State.STARTING
-        )
+        self.shared.worker_gone(member.pid, asked=member.state is State.LEAVING)
         say("exited", member.number, member.pid, status)
 
 

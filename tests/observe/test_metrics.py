@@ -340,11 +340,11 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SharedMe
 
 async def test_the_supervisors_part(shared: SharedMetrics) -> None:
     metrics = Metrics(shared=shared)
-    for _ in range(3):
-        shared.worker_ready()
-    shared.worker_gone(asked=False)
-    shared.worker_gone(asked=True)
-    shared.worker_gone(asked=False, served=False)
+    for pid in (11, 12, 13):
+        shared.worker_ready(pid)
+    shared.worker_gone(11, asked=False)
+    shared.worker_gone(12, asked=True)
+    shared.worker_gone(14, asked=False)  # it was never ready
     shared._mine = shared.file_of("99")  # it is another process in truth
     shared._write()
     series = await counted(metrics)
@@ -375,7 +375,7 @@ async def test_a_file_that_cannot_be_written_is_told_of_once(
         for _ in range(3):
             await client.get("/items/1")
             metrics.stop()
-    shared.worker_ready()  # says nothing
+    shared.worker_ready(11)  # says nothing
 
 
 async def test_nothing_new_is_not_written(shared: SharedMetrics) -> None:
@@ -576,7 +576,7 @@ import prometheus_client
 orders = prometheus_client.Counter("orders", "Orders.")
 orders.inc()  # as where the application is loaded beforehand
 shared.forking()
-shared.worker_ready()
+shared.worker_ready(1)
 pid = os.fork()
 if pid == 0:
     nobody.assume()
@@ -587,7 +587,7 @@ if pid == 0:
     os.write(1, text)
     os._exit(0)
 status = os.waitpid(pid, 0)[1]
-shared.worker_gone(asked=False)
+shared.worker_gone(pid, asked=False)
 shared.remove()
 assert not os.path.exists(shared.path)
 sys.exit(os.waitstatus_to_exitcode(status))

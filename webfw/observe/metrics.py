@@ -470,10 +470,11 @@ class SharedMetrics(SharedDirectory):
         # At the risk the documentation speaks of: its rule is that no two running processes have the same.
         self._values.ValueClass = self._values.MultiProcessValue(self.slots.mine)
         self._mine = self.file_of_mine()
-        self._rows: Rows = {("workers", ()): [0], **read(self._mine, but=_GAUGES)}
+        self._serving: set[int] = set()
+        self._rows = read(self._mine, but=_GAUGES)
         for reason in ("asked", "crashed"):
             self._rows.setdefault(("worker_exits", (reason,)), [0])
-        write(self._mine, self._rows)
+        self._write()
         self._identity = identity
         self.hand_over(identity)
 
@@ -483,23 +484,23 @@ class SharedMetrics(SharedDirectory):
         """A worker is about to be made."""
         self.hand_over(self._identity)
 
-    def worker_ready(self) -> None:
+    def worker_ready(self, pid: int) -> None:
         """A worker serves."""
-        self._rows["workers", ()][0] += 1
+        self._serving.add(pid)
         self._write()
 
-    def worker_gone(self, *, asked: bool, served: bool = True) -> None:
+    def worker_gone(self, pid: int, *, asked: bool) -> None:
         """A worker has ended: what its gauges say no longer holds.
 
         :param asked: whether it was told to end.
-        :param served: whether `worker_ready` was called for it.
         """
+        self._serving.discard(pid)
         self._rows["worker_exits", ("asked" if asked else "crashed",)][0] += 1
-        self._rows["workers", ()][0] -= served
         self._write()
         self.clean()
 
     def _write(self) -> None:
+        self._rows["workers", ()] = [len(self._serving)]
         # The supervisor has more important things to do than to complain of a full disk.
         with suppress(OSError):
             write(self._mine, self._rows)
