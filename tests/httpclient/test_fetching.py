@@ -4,6 +4,9 @@ import asyncio
 import contextvars
 import gc
 import gzip
+import math
+import os
+import random
 import socket
 import ssl
 import time
@@ -1025,3 +1028,73 @@ async def test_a_request_leaves_no_cycle() -> None:
             gc.set_debug(0)
             gc.garbage.clear()
             gc.enable()
+
+
+FAILURES: dict[str, bytes | None] = {
+    "closed": b"",
+    "junk": b"junk\r\n\r\n",
+    "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
+    "coding": b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Encoding: gzip\r\n\r\nabc",
+    "interim": b"HTTP/1.1 102 Wait\r\n\r\n" * 20,
+    "status": b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n",
+    "redirects": b"HTTP/1.1 302 Go\r\nContent-Length: 0\r\nLocation: /\r\n\r\n",
+    "behind": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    "callback": b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+    "late": None,
+    "refused": None,
+    "unfit": None,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="descriptors are counted in /proc")
+@pytest.mark.parametrize("cancelled", [False, True])
+@pytest.mark.parametrize("kind", FAILURES)
+async def test_a_thousand_failures_leave_nothing(kind: str, cancelled: bool) -> None:
+    answer = FAILURES[kind]
+    turns = random.Random(1)
+
+    async def talk(call: Call) -> None:
+        while True:
+            await call.request()
+            if answer is None:
+                await call.reader.read()
+            call.send(answer or b"")
+            if kind in ("closed", "cut"):
+                return
+
+    def fail(data: bytes) -> None:
+        raise RuntimeError
+
+    kwargs: dict[str, Any] = {
+        "callback": {"streaming_callback": fail},
+        "late": {"request_timeout": 0.02},
+    }.get(kind, {})
+
+    async def once(url: str) -> None:
+        future = client.fetch(url, **kwargs)
+        if cancelled:
+            for _ in range(turns.randrange(12)):
+                await asyncio.sleep(0)
+            future.cancel()
+        await asyncio.gather(future, return_exceptions=True)
+
+    async with serving(talk) as server, using(max_clients=25) as client:
+        url = {"refused": "http://127.0.0.1:1/", "unfit": "http://a.test:b/"}.get(kind, server.url)
+        await once(url)
+        client.pool.deadline_passed(math.inf)
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            await asyncio.gather(*(once(url) for _ in range(50)))
+        assert not client.active
+        assert not client.waiting
+        client.pool.deadline_passed(math.inf)
+        assert client.pool.idle == 0
+        assert len(client.sweeper) == 0
+        while server.tasks:  # they see their clients' farewell
+            await asyncio.sleep(0)
+        while len(os.listdir("/proc/self/fd")) > before:
+            await asyncio.sleep(0.01)
+        gc.collect()
+        kept = (fetching.Fetching, fetching.Connection)
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, kept)]
