@@ -45,6 +45,8 @@ KNOWN_SETTINGS = frozenset(
         "log_function",
         "login_url",
         "longpoll_timeout",
+        "readiness",
+        "readiness_checks",
         "request_timeout",
         "serve_traceback",
         "static_handler_args",
