@@ -60,7 +60,7 @@ class Tree(Program):
         worker.ready()
         await worker.order()
         readiness.leaving()
-        await server.drain(5)
+        await server.drain(5, 0.3 if worker.replaced else 0.0)
         metrics.stop()
         worker.detach()
 

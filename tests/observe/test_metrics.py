@@ -598,3 +598,33 @@ sys.exit(os.waitstatus_to_exitcode(status))
     assert series["orders_total"] == 2
     assert series["workers"] == 1
     assert done.returncode == 0
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_or_counted_twice_in_reloads_under_load(tree: Callable[..., Tree]) -> None:
+    one = tree(2)
+    answered = [0] * 3
+    over = threading.Event()
+
+    def ask(number: int) -> None:
+        while not over.is_set():
+            one.get("/order")
+            answered[number] += 1
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            one.process.send_signal(signal.SIGHUP)
+            for word in ("ready", "ready", "exited", "exited"):
+                one.line(word)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    asked = sum(answered)
+    series = one.series(lambda series: series[ASKED] >= asked)
+    assert series[ASKED] == series[ORDERS] == asked
+    assert series["workers"] == 2
+    assert one.stop() == 0
