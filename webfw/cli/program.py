@@ -79,7 +79,6 @@ class ServeProgram(Program):
         self._told = False
         self._cut = 0
         self._metrics: SharedMetrics | None = None
-        self._serving: set[int] = set()
         self._new_supervisor: subprocess.Popen[bytes] | None = None
 
     # In the supervisor.
@@ -141,17 +140,14 @@ class ServeProgram(Program):
         self.hook("pre_fork", self.supervisor, number)
 
     def worker_ready(self, member: Member) -> None:
-        self._serving.add(member.pid)
         if self._metrics is not None:
-            self._metrics.worker_ready()
+            self._metrics.worker_ready(member.pid)
         self.hook("worker_ready", self.supervisor, member)
 
     def worker_exited(self, member: Member, status: int) -> None:
         self._cut += int(member.report.get("cut", 0))
-        served = member.pid in self._serving
-        self._serving.discard(member.pid)
         if self._metrics is not None:
-            self._metrics.worker_gone(asked=member.state is State.LEAVING, served=served)
+            self._metrics.worker_gone(member.pid, asked=member.state is State.LEAVING)
         self.hook("worker_exit", self.supervisor, member, status)
 
     def describe(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ SAY_AFTER = 0.15
 def say(line: str) -> None:
     """Tell whoever started the command."""
     with contextlib.suppress(BrokenPipeError):
-        print(line, flush=True)
+        print(line + "\n", end="", flush=True)  # in one write: log lines come from other processes
 
 
 def announcements(configuration: Configuration, listeners: Listeners, workers: int) -> list[str]:
