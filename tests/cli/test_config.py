@@ -136,3 +136,15 @@ def test_the_reference_has_every_setting(monkeypatch: pytest.MonkeyPatch) -> Non
     assert text.count("\n## ") == len({setting.section for setting in SETTINGS.values()})
     assert "default `30`" in text
     assert "taken only at a start" in text
+
+
+def test_the_file_that_says_where_to_work_counts_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "webfw.toml").write_text("workers = 3\n")
+    (tmp_path / "webfw.toml").write_text('chdir = "there"\nworkers = 2\n')
+    assert main(["config", "--changed"]) == 0
+    assert rows(capsys.readouterr().out)["workers"] == ["2", "webfw.toml:2"]
+    assert main(["config", "--changed", "--config", "webfw.toml"]) == 0
+    assert rows(capsys.readouterr().out)["workers"] == ["2", "webfw.toml:2"]

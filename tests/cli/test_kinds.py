@@ -100,11 +100,18 @@ def test_from_a_file(kind: Kind, value: Any, read: Any) -> None:
         (Choice("a", "b"), 1),
         (Many(Text()), 5),
         (Many(Text()), [5]),
+        (Seconds(), 10**400),
     ],
 )
 def test_a_file_with_the_wrong_type(kind: Kind, value: Any) -> None:
     with pytest.raises(ValueError, match="is wanted, not"):
         kind.check(value)
+
+
+@pytest.mark.parametrize("value", ["", " , ", []])
+def test_a_list_with_too_little(value: Any) -> None:
+    with pytest.raises(ValueError, match="a list of 1 or more, each a text, is wanted, not"):
+        Many(Text(), 1).check(value)
 
 
 def test_sizes_are_shown_in_the_unit_that_fits() -> None:

@@ -418,3 +418,20 @@ def test_log_files_opened_anew_belong_to_the_user_of_the_workers(webfw_command: 
         site.until(lambda who: log.exists() and log.stat().st_size > 0)
         assert log.stat().st_uid == pwd.getpwnam("nobody").pw_uid
         assert command.stop(signal.SIGTERM)[0] == 0
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_file_counts_whatever_directory_it_names(
+    webfw_command: Start, tmp_path: Path, named: bool
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "tree_app.py").write_text(APP)
+    file = tmp_path / "webfw.toml"
+    file.write_text('chdir = "there"\napp = "tree_app:app"\nbind = "127.0.0.1:0"\nworkers = 2\n')
+    command = webfw_command("serve", *(("--config", "webfw.toml") if named else ()), cwd=tmp_path)
+    site = Site(command.read_until(r"^webfw \S+ serving tree_app:app on (\S+) with 2 workers$")[1])
+    file.unlink()
+    command.process.send_signal(signal.SIGHUP)
+    refusal = next(line for line in command.process.stderr if "no reload" in line)
+    assert refusal.endswith(f"no reload: {file}: no such file or directory\n")
+    assert site.who()["version"] == 1

@@ -135,6 +135,16 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     assert complaint(tmp_path) == "webfw.toml: it is not UTF-8 (byte 10)"
 
 
+def test_a_file_as_deep_as_a_well(tmp_path: Path) -> None:
+    toml = "bind = " + "[" * 5000 + "]" * 5000
+    assert complaint(tmp_path, toml) == "webfw.toml: its values are nested too deep"
+
+
+def test_nowhere_to_listen(tmp_path: Path) -> None:
+    assert complaint(tmp_path, environ={"WEBFW_BIND": ""}).startswith("WEBFW_BIND: a list of 1 or more")
+    assert complaint(tmp_path, "bind = []").startswith("webfw.toml:1: bind: a list of 1 or more")
+
+
 def test_a_wrong_variable(tmp_path: Path) -> None:
     text = complaint(tmp_path, environ={"WEBFW_WORKERS": "1025"})
     assert text == "WEBFW_WORKERS: a whole number, 0 to 1024, or auto is wanted, not 1025"

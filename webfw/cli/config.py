@@ -72,7 +72,7 @@ def config(arguments: argparse.Namespace) -> int:
 
 
 def settings_of(arguments: argparse.Namespace, enter: bool = False) -> Configuration:
-    """The settings as `webfw serve` has them in the end: read again in the directory that ``chdir`` names.
+    """The settings as `webfw serve` has them in the end: without a file here, with the one where ``chdir`` leads.
 
     :param enter: whether to go there, for what is to be loaded.
     :raises CommandError: something is wrong with them, or there is no such directory.
@@ -85,6 +85,9 @@ def settings_of(arguments: argparse.Namespace, enter: bool = False) -> Configura
         raise CommandError(f"{configuration.origin('chdir')}: there is no directory {directory}")
     if enter:
         os.chdir(directory)
+    if configuration.file is not None:
+        return configuration  # only where there is no file here is one looked for there
+    if enter:
         return configuration_of(arguments)
     flags = given(arguments)
     if arguments.target is not None:

@@ -152,7 +152,10 @@ class Seconds(Kind):
 
     def check(self, value: Any) -> float:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return self._bounded(float(value), value)
+            try:
+                return self._bounded(float(value), value)
+            except OverflowError:
+                raise self.error(value) from None
         return float(super().check(value))
 
     def _bounded(self, seconds: float, value: Any) -> float:
@@ -215,22 +218,32 @@ class Choice(Kind):
 
 
 class Many(Kind):
-    """Several values of one kind: a flag that may be repeated, a list in a file, words in the environment."""
+    """Several values of one kind: a flag that may be repeated, a list in a file, words in the environment.
 
-    def __init__(self, kind: Kind) -> None:
+    :param least: the fewest there may be.
+    """
+
+    def __init__(self, kind: Kind, least: int = 0) -> None:
         self.kind = kind
+        self.least = least
         self.metavar = kind.metavar
-        self.wanted = f"a list, each {kind.wanted}"
+        few = f" of {least} or more" if least else ""
+        self.wanted = f"a list{few}, each {kind.wanted},"
 
     def parse(self, text: str) -> list[Any]:
-        return [self.kind.parse(word) for word in text.replace(",", " ").split()]
+        return self._enough([self.kind.parse(word) for word in text.replace(",", " ").split()])
 
     def check(self, value: Any) -> list[Any]:
         if isinstance(value, str):
             return self.parse(value)
         if not isinstance(value, list):
             raise self.error(value)
-        return [self.kind.check(item) for item in value]
+        return self._enough([self.kind.check(item) for item in value])
+
+    def _enough(self, values: list[Any]) -> list[Any]:
+        if len(values) < self.least:
+            raise self.error(values)
+        return values
 
     def show(self, value: Sequence[Any]) -> str:
         return " ".join(map(self.kind.show, value))

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -46,15 +47,16 @@ def add_command(commands: "_SubParsersAction[Any]") -> None:
     parser.set_defaults(command=serve)
 
 
-def configuration_of(arguments: argparse.Namespace) -> Configuration:
+def configuration_of(arguments: argparse.Namespace, file: str | None = None) -> Configuration:
     """The settings, by the parsed arguments of this command.
 
+    :param file: the file to read, where it is known already.
     :raises CommandError: something is wrong with them.
     """
     flags = given(arguments)
     if getattr(arguments, "target", None) is not None:
         flags["app"] = arguments.target
-    return read_configuration(flags, file=arguments.config)
+    return read_configuration(flags, file=file or arguments.config)
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -64,11 +66,15 @@ def serve(arguments: argparse.Namespace) -> int:
     """
     directory = os.getcwd()
     configuration = configuration_of(arguments)
+    # Whatever the directory is later, and at each reload: it is this file, or there is an error.
+    file = None if configuration.file is None else os.path.abspath(configuration.file)
     try:
         if configuration["chdir"] is not None:
             change_directory(configuration["chdir"])
-            configuration = configuration_of(arguments)
-        return _serve(configuration, arguments, directory)
+            if file is None:
+                configuration = configuration_of(arguments)
+                file = None if configuration.file is None else os.path.abspath(configuration.file)
+        return _serve(configuration, partial(configuration_of, arguments, file), directory)
     except CommandError as error:
         if configuration["log_level"] == "debug" and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
@@ -78,7 +84,7 @@ def serve(arguments: argparse.Namespace) -> int:
         raise CommandError(str(error), FAILED) from error
 
 
-def _serve(configuration: Configuration, arguments: argparse.Namespace, directory: str) -> int:
+def _serve(configuration: Configuration, reread: Callable[[], Configuration], directory: str) -> int:
     places(configuration)
     check_observation(configuration)
     tls_context(configuration["certfile"], configuration["keyfile"])
@@ -114,7 +120,6 @@ def _serve(configuration: Configuration, arguments: argparse.Namespace, director
             return serve_alone(configuration, listeners, logs)
         finally:
             listeners.close()
-    reread = partial(configuration_of, arguments)
     program = ServeProgram(configuration, reread, listeners, logs, identity, directory)
     try:
         return program.start(is_upgrade)

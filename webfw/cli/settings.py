@@ -79,7 +79,7 @@ _FORMAT_HELP = "how that line looks: text, json, or a format of named atoms such
 
 _SECTIONS: dict[str, list[tuple[str, Kind, Any, str]]] = {
     "Addresses": [
-        ("bind", Many(_ADDRESS), None, _BIND_HELP),
+        ("bind", Many(_ADDRESS, 1), None, _BIND_HELP),
         ("backlog", Integer(1, 65535), 1024, "connections that the kernel keeps until they are accepted"),
         ("reuse_port", Flag(), False, "give each worker a listening socket of its own (SO_REUSEPORT)"),
         ("unix_mode", Text("MODE", "an octal number", _octal), "600", "permissions of unix sockets"),
@@ -170,7 +170,12 @@ _SECTIONS: dict[str, list[tuple[str, Kind, Any, str]]] = {
         ("log_level", Choice("debug", "info", "warning", "error"), "info", "how much to log"),
         ("access_log", Text("FILE|-|off"), "-", "where one line for each request goes; - is standard output"),
         ("access_log_format", Text("text|json|FORMAT"), "text", _FORMAT_HELP),
-        ("request_id", Flag(), False, "give each request an id: in logs, in X-Request-ID, for the application"),
+        (
+            "request_id",
+            Flag(),
+            False,
+            "give each request an id: in logs, in X-Request-ID, for the application",
+        ),
         ("error_log", Text("FILE|-"), "-", "where everything else goes; - is standard error"),
     ],
     "Observation": [

@@ -159,6 +159,8 @@ class _File:
             content: Any = tomllib.loads(text)
         except OSError as error:
             raise CommandError(f"{path}: {(error.strerror or str(error)).lower()}", FAILED) from None
+        except RecursionError:
+            raise CommandError(f"{path}: its values are nested too deep", USAGE) from None
         except UnicodeDecodeError as error:
             raise CommandError(f"{path}: it is not UTF-8 (byte {error.start})", USAGE) from None
         except tomllib.TOMLDecodeError as error:
