@@ -198,7 +198,11 @@ class Distant(MemoryBroker):
 async def test_a_broker_that_is_away(expect_log: ExpectLog) -> None:
     broker = Distant()
     readiness = Readiness(serving=True)
-    readiness.watch(Application(broker=broker))
+    app = Application(broker=broker)
+    readiness.watch(app)
+    assert await readiness.reasons() == {}  # nobody has used it
+    assert broker.started == 0
+    assert app.broker is broker
     assert await readiness.reasons() == {}  # asking has connected it
     assert await readiness.reasons() == {}
     assert broker.started == 1
@@ -301,6 +305,8 @@ async def test_a_broker_that_was_closed(expect_log: ExpectLog) -> None:
             raise BrokerClosed("this broker has been closed")
 
     readiness = Readiness(serving=True)
-    readiness.watch(Application(broker=Closed()))
+    app = Application(broker=Closed())
+    readiness.watch(app)
+    assert not app.broker.connected
     with expect_log("webfw.general", "not ready: broker"):
         assert await readiness.reasons() == {"broker": "not connected"}

@@ -236,14 +236,17 @@ async def test_wsgi_threads_and_queue(metrics: Metrics) -> None:
 
 async def test_brokers(metrics: Metrics) -> None:
     broker = MemoryBroker()
-    metrics.watch(Application(broker=broker))
+    app = Application(broker=broker)
+    metrics.watch(app)
+    assert not [name for name in await counted(metrics) if name.startswith("broker")]  # nobody has used it
+    await app.broker.publish("a", 0)
     await broker.publish("a", 1)
     async with broker.subscribe("a") as events:
         await broker.publish("a", 2)
         await anext(events)
     broker.stats.reconnects = 4
     series = await counted(metrics)
-    assert series['broker_events_total{event="published"}'] == 2
+    assert series['broker_events_total{event="published"}'] == 3
     assert series['broker_events_total{event="delivered"}'] == 1
     assert series['broker_events_total{event="dropped"}'] == 0
     assert series["broker_reconnects_total"] == 4

@@ -7,7 +7,7 @@ from inspect import isawaitable
 from typing import Any
 
 from webfw.log import app_log, gen_log
-from webfw.observe.parts import parts_of
+from webfw.observe.parts import broker_of, parts_of
 from webfw.pubsub import Broker, BrokerError
 from webfw.web import Application, RequestHandler
 from webfw.wsgi import WSGIContainer
@@ -64,7 +64,7 @@ class Readiness:
     def watch(self, callback: Any) -> None:
         """Check what answers requests.
 
-        That is: brokers that applications are set to use; threads of WSGI containers; and the applications' own checks,
+        That is: brokers that applications use; threads of WSGI containers; and the applications' own checks,
         in their setting ``readiness_checks``: a mapping of names to functions, or functions.
 
         :param callback: what a server was given.
@@ -75,8 +75,7 @@ class Readiness:
                 self.add_check("wsgi", partial(_check_threads, part))
                 continue
             self._applications.append(part)
-            if part.settings.get("broker"):
-                self.add_check("broker", partial(_check_broker, part))
+            self.add_check("broker", partial(_check_broker, part))
             for name, check in _own_checks(part.settings.get("readiness_checks")):
                 self.add_check(name, check)
 
@@ -158,12 +157,12 @@ def _check_threads(container: WSGIContainer) -> str | None:
 
 
 def _check_broker(application: Application) -> Awaitable[str | None] | None:
-    broker = application.broker
-    return None if broker.connected else _connect(broker)
+    broker = broker_of(application)
+    return None if broker is None or broker.connected else _connect(broker)
 
 
 async def _connect(broker: Broker) -> str | None:
-    # The first to ask may come before the first request, which would connect it.
+    # One that has never been connected does not try on its own.
     try:
         await broker.start()
     except BrokerError:

@@ -21,7 +21,7 @@ from webfw.log import gen_log
 from webfw.observe.atoms import shown_status
 from webfw.observe.counts import Rows, add, read, write
 from webfw.observe.health import Probe
-from webfw.observe.parts import parts_of
+from webfw.observe.parts import broker_of, parts_of
 from webfw.observe.shared import SharedDirectory
 from webfw.process.identity import Identity
 from webfw.web import Application
@@ -332,7 +332,7 @@ class Metrics(Observer):
             loads = [container.load() for container in self._containers]
             for name, family in _WSGI.items():
                 rows[family, ()] = [sum(load[name] for load in loads)]
-        brokers = [app.broker for app in self._applications if app.settings.get("broker")]
+        brokers = [broker for app in self._applications if (broker := broker_of(app)) is not None]
         if brokers:
             for name in _BROKER_EVENTS:
                 rows["broker_events", (name,)] = [sum(getattr(broker.stats, name) for broker in brokers)]

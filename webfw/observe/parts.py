@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
+from webfw.pubsub import Broker
 from webfw.routing import RuleRouter
 from webfw.web import Application
 from webfw.wsgi import WSGIContainer
 
-__all__ = ["parts_of"]
+__all__ = ["broker_of", "parts_of"]
 
 
 def parts_of(callback: Any) -> Iterator[Application | WSGIContainer]:
@@ -33,3 +34,8 @@ def parts_of(callback: Any) -> Iterator[Application | WSGIContainer]:
                 waiting += [rule.target, rule.target_kwargs.get("fallback")]
         else:
             waiting += [behind] if (behind := getattr(part, "request_callback", None)) is not None else []
+
+
+def broker_of(application: Application) -> Broker | None:
+    """The broker that an application uses; None as long as it has not.  Asking for ``broker`` would make one."""
+    return application._broker
