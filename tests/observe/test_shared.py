@@ -96,6 +96,19 @@ def test_what_a_killed_supervisor_has_left_is_removed(temporary: Path) -> None:
     alive.remove()
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give it away")
+def test_what_it_had_given_to_another_user_is_removed_too(temporary: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        SharedDirectory().hand_over(Identity(65534, 65534))
+        os._exit(0)
+    os.waitpid(pid, 0)
+    (left,) = os.listdir(temporary)
+    assert (temporary / left).stat().st_uid == 65534
+    SharedDirectory().remove()
+    assert os.listdir(temporary) == []
+
+
 def test_what_is_somebody_elses_is_left(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     precious = temporary / "precious"
     precious.mkdir()

@@ -100,14 +100,15 @@ def _remove_leftovers() -> None:
     parent = tempfile.gettempdir()
     for name in os.listdir(parent):
         path = os.path.join(parent, name)
-        if not name.startswith(PREFIX) or not _is_ours(path):
+        if not name.startswith(PREFIX) or os.path.islink(path):
             continue
         try:
             fd = open_lock(os.path.join(path, LOCK), create=False)
         except OSError:
             continue  # somebody is just making or removing it
         try:
-            if lock(fd):
+            # The directory itself may belong to the user that workers are.
+            if os.fstat(fd).st_uid == os.geteuid() and lock(fd):
                 shutil.rmtree(path, ignore_errors=True)
         finally:
             os.close(fd)
@@ -125,11 +126,3 @@ def _let_read(path: str) -> None:
             os.fchmod(fd, 0o644)
     finally:
         os.close(fd)
-
-
-def _is_ours(path: str) -> bool:
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
