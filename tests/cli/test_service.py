@@ -179,6 +179,22 @@ def test_health_and_readiness_of_an_address_of_their_own(serve: Start, free_port
     assert command.end()[0] == 0
 
 
+def test_a_reload_is_ready_all_the_time(serve: Start, free_port: int) -> None:
+    admin = f"http://127.0.0.1:{free_port}"
+    command = serve("--admin", f"127.0.0.1:{free_port}")
+    command.url()
+    command.process.send_signal(signal.SIGHUP)
+    end = time.monotonic() + 2
+    seen = set()
+    while time.monotonic() < end:
+        try:
+            seen.add(ask(admin, "/readyz")[0])
+        except ConnectionResetError:  # it was accepted by the one that goes
+            pass
+    assert seen == {200}
+    assert command.stop(signal.SIGTERM)[0] == 0
+
+
 def test_health_on_the_main_addresses(serve: Start) -> None:
     command = serve("--health", target="service_app:wsgi")
     url = command.url()

@@ -169,7 +169,10 @@ class Service:
             post.ready()
             try:
                 order = await post.order()
-                self._readiness.leaving()
+                if post.replaced:
+                    await admin.drain(0)  # its successor answers there, and is ready
+                else:
+                    self._readiness.leaving()
                 if order is Order.DRAIN:
                     order = await self._drain()
                 if order is Order.STOP:
