@@ -240,3 +240,43 @@ def test_mode_and_owner_of_unix_sockets(tmp_path: Path) -> None:
     listeners.close()
     with pytest.raises(CommandError, match=r"--unix-owner: .*nobody-at-all"):
         Listeners([f"unix:{path}"], unix_owner="nobody-at-all", environ={})
+
+
+def test_a_slot_without_a_worker_has_no_socket(tmp_path: Path) -> None:
+    listeners = Listeners(
+        ["127.0.0.1:0", f"unix:{tmp_path / 'web.sock'}"], reuse_port=True, admin="127.0.0.1:0", environ={}
+    )
+    try:
+        for number in range(3):
+            listeners.prepare(number)
+        first, second, third = map(listeners.sockets, range(3))
+        listeners.release(2)
+        listeners.release(2)
+        assert third[0].fileno() == -1
+        listeners.prepare(2)
+        assert listeners.sockets(2)[0].getsockname() == first[0].getsockname()
+        for number in (1, 0):  # the first one's are those that a new supervisor inherits
+            listeners.release(number)
+        assert second[0].fileno() == -1
+        assert all(sock.fileno() >= 0 for sock in first)
+        listeners.prepare(1)
+        third = listeners.sockets(2)
+        listeners.keep(2)
+        assert all(sock.fileno() >= 0 for sock in third)
+        assert first[0].fileno() == listeners.sockets(1)[0].fileno() == -1
+        assert listeners.admin[0].socket.fileno() >= 0
+    finally:
+        listeners.close()
+
+
+@pytest.mark.parametrize("reuse_port", [True, False])
+def test_the_admin_address_is_another(reuse_port: bool) -> None:
+    listeners = Listeners(["127.0.0.1:0"], admin="127.0.0.1:0", environ={})
+    try:
+        assert len(list(listeners)) == len(listeners.admin) == 1
+    finally:
+        listeners.close()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(CommandError, match=f"cannot listen on {address}: the address is already in use"):
+        Listeners([address], admin=address, reuse_port=reuse_port, environ={})

@@ -435,3 +435,35 @@ def test_the_file_counts_whatever_directory_it_names(
     refusal = next(line for line in command.process.stderr if "no reload" in line)
     assert refusal.endswith(f"no reload: {file}: no such file or directory\n")
     assert site.who()["version"] == 1
+
+
+def _listening(port: int) -> int:
+    """How many sockets listen on a port."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return sum(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="counts sockets")
+def test_nobody_waits_at_the_socket_of_a_worker_that_is_gone(serve: Start) -> None:
+    command = serve("--workers", "4", "--reuse-port", "--graceful-timeout", "20")
+    site = Site(command.url())
+    port = site.place[1]
+    assert _listening(port) == 4
+    slow = [http.client.HTTPConnection(*site.place, timeout=20) for _ in range(12)]
+    for connection in slow:  # most workers are busy and cannot end
+        connection.request("GET", "/wait/4")
+    for left in (3, 2, 1):
+        command.process.send_signal(signal.SIGTTOU)
+        deadline = time.monotonic() + 3
+        while _listening(port) > left:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    pids = {site.who()["pid"] for _ in range(40)}
+    assert len(pids) == 1
+    for connection in slow:
+        assert connection.getresponse().read() == b"waited"
+        connection.close()
+    command.process.send_signal(signal.SIGTTIN)
+    site.until(lambda who: who["pid"] not in pids)
+    assert _listening(port) == 2

@@ -43,6 +43,7 @@ def test_a_program_that_says_nothing(expect_log: object) -> None:
     member = Member(0, 1, os.getpid(), ours)
     program.preload()
     program.forking(0)
+    program.given_up(0)
     program.worker_ready(member)
     program.worker_exited(member, 0)
     program.all_ready()

@@ -23,6 +23,9 @@ _BACKLOG = 1024
 # What the names of sockets begin with that the service manager has opened.
 _GIVEN = "systemd:"
 
+# What the name of the admin address begins with among those of the application.
+_ADMIN = "admin "
+
 
 class Listener:
     """One listening socket and the name people know it by."""
@@ -89,22 +92,28 @@ class Listeners:
         inherited = json.loads((os.environ if environ is None else environ).pop(INHERITED, "{}"))
         passed = {f"{_GIVEN}{index}:{name}": sock for index, (name, sock) in enumerate(given)}
         addresses = list(passed) or [name for name in inherited if name.startswith(_GIVEN)] or addresses
-        self._admin = admin
+        # A name of its own, for who binds it and the application to the same address.
+        self._admin = None if admin is None else _ADMIN + admin
         self._handed_over = False
         self._by_address: dict[str, list[Listener]] = {}
         self._of_slot: dict[int, list[socket.socket]] = {}
         self._reuse_port = reuse_port
         self._backlog = backlog
         try:
-            for address in addresses if admin is None else [*addresses, admin]:
+            for address in addresses if self._admin is None else [*addresses, self._admin]:
                 if address in passed:
                     self._by_address[address] = [Listener(passed[address])]
                 elif address in inherited:
                     taken = [_inherited(fd) for fd in inherited.pop(address)]
                     self._by_address[address] = [Listener(sock) for sock in taken]
                 else:
+                    is_admin = address == self._admin
                     self._by_address[address] = _listeners(
-                        address, backlog, unix_mode, unix_owner, reuse_port
+                        address.removeprefix(_ADMIN),
+                        backlog,
+                        unix_mode,
+                        unix_owner,
+                        reuse_port and not is_admin,
                     )
         except CommandError:
             self.close()
@@ -143,6 +152,25 @@ class Listeners:
     def sockets(self, number: int) -> list[socket.socket]:
         """What the worker in this slot accepts on."""
         return self._of_slot.get(number) or [listener.socket for listener in self]
+
+    def keep(self, number: int) -> None:
+        """In the worker in this slot: let go of what others accept on.
+
+        The kernel gives connections to a socket as long as one process has it open, and theirs would wait here.
+        """
+        if self._reuse_port:
+            kept = {id(sock) for sock in [*self.sockets(number), *(admin.socket for admin in self.admin)]}
+            for sockets in [[listener.socket for listener in self], *self._of_slot.values()]:
+                for sock in sockets:
+                    if id(sock) not in kept:
+                        sock.close()
+
+    def release(self, number: int) -> None:
+        """Nobody accepts in this slot from now on but the worker that is leaving it."""
+        shared = {id(listener.socket) for listener in self}
+        for sock in self._of_slot.pop(number, ()):
+            if id(sock) not in shared:
+                sock.close()
 
     def hand_over(self) -> tuple[dict[str, str], list[int]]:
         """Let a new supervisor have the sockets.

@@ -137,7 +137,12 @@ class ServeProgram(Program):
 
     def forking(self, number: int) -> None:
         self.listeners.prepare(number)
+        if self._metrics is not None:
+            self._metrics.forking()
         self.hook("pre_fork", self.supervisor, number)
+
+    def given_up(self, number: int) -> None:
+        self.listeners.release(number)
 
     def worker_ready(self, member: Member) -> None:
         if self._metrics is not None:
@@ -219,6 +224,7 @@ class ServeProgram(Program):
 
     def work(self, worker: Worker) -> int:
         self.in_worker = True
+        self.listeners.keep(worker.number)
         faulthandler.enable()  # SIGABRT shows where a worker stands that gives no sign of life
         configuration = self.configuration
         try:

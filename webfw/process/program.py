@@ -48,6 +48,9 @@ class Program:
     def forking(self, number: int) -> None:
         """A worker is about to be made for this slot."""
 
+    def given_up(self, number: int) -> None:
+        """This slot is to have no worker any more, until there are to be more again; one may be leaving it."""
+
     def worker_ready(self, member: Member) -> None:
         """A worker serves."""
 

@@ -78,6 +78,8 @@ class Supervisor:
         self._status = 0
         self._child: Worker | None = None
         self._to_replace: list[tuple[int, str]] = []
+        #: The slots for which `Program.forking` was called.
+        self._prepared: set[int] = set()
         self._crashes: dict[int, int] = {}
         self._not_before: dict[int, float] = {}
         self._memory_at = 0.0
@@ -303,6 +305,9 @@ class Supervisor:
         now = time.monotonic()
         for number in [number for number in self.slots if number >= self.target]:
             self._send_away(self.slots[number], Order.DRAIN, self.settings.graceful_timeout)
+        for number in [number for number in self._prepared if number >= self.target]:
+            self._prepared.discard(number)
+            self.program.given_up(number)
         for number in range(self.target):
             if number not in self.slots and now >= self._not_before.get(number, 0.0) and self._start(number):
                 return
@@ -373,6 +378,7 @@ class Supervisor:
     def _start(self, number: int, follows: bool = False) -> bool:
         """Fork a worker; True in it."""
         try:
+            self._prepared.add(number)
             self.program.forking(number)
             ours, theirs = channel_pair()
         except OSError as error:  # no descriptors are left
