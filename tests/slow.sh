@@ -11,6 +11,28 @@ part() { # part NAME COMMAND...: run it, remember a failure
   "$@" || failed+=("$name")
 }
 
+# Two cores do two parts in the time of the longer one: begin NAME COMMAND... starts one beside others, and `finish`
+# waits for all that were begun and shows what each had to say.
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+begun=()
+begin() {
+  local name=$1
+  shift
+  begun+=("$name")
+  { "$@" </dev/null; echo $? >"$logs/$name.status"; } >"$logs/$name" 2>&1 &
+}
+finish() {
+  wait
+  local name
+  for name in "${begun[@]}"; do
+    printf '\n== %s\n' "$name"
+    cat "$logs/$name"
+    [ "$(cat "$logs/$name.status" 2>/dev/null)" = 0 ] || failed+=("$name")
+  done
+  begun=()
+}
+
 interpreters() { # the newest of each other supported minor version, one per line
   {
     command -v python3.11 python3.12 python3.13
@@ -48,14 +70,23 @@ fuzz() {
   done
 }
 
+beside_uvloop() { # what is done while the suite runs on uvloop
+  echo "without the C module"
+  WEBFW_SPEEDUPS=0 $python -m pytest -q -p no:cacheprovider \
+    tests/sansio/test_masking.py tests/sansio/websocket tests/websocket tests/conformance/test_websocket_*.py || return 1
+  echo "manual"
+  make --no-print-directory docs || return 1
+  echo "fuzzing"
+  fuzz
+}
+
 while read -r _ version path; do
-  part "Python $version" on_interpreter "$version" "$path" </dev/null
+  begin "Python $version" on_interpreter "$version" "$path"
 done < <(interpreters)
-part "without the C module" env WEBFW_SPEEDUPS=0 $python -m pytest -q \
-  tests/sansio/test_masking.py tests/sansio/websocket tests/websocket tests/conformance/test_websocket_*.py
-part "uvloop" $python -m pytest -q --loop uvloop --ignore=tests/browser
-part "manual" make --no-print-directory docs
-part "fuzzing" fuzz
+finish
+begin "uvloop" $python -m pytest -q -p no:cacheprovider --loop uvloop --ignore=tests/browser
+begin "C module, manual, fuzzing" beside_uvloop
+finish
 part "programs for Tornado" environment programs $python programs # what tests/programs runs
 part "slow tests" $python -m pytest -q --slow -m slow
 
