@@ -133,3 +133,12 @@ def test_several_threads_may_send() -> None:
         assert [message["number"] for message in heard if message["thread"] == n] == list(range(200))
     ours.close()
     theirs.close()
+
+
+def test_a_well_of_brackets_is_no_message() -> None:
+    reader, writer = socket.socketpair()
+    with writer:
+        channel = Channel(reader)
+        writer.sendall(b"[" * 50000 + b'\n{"a":1}\n')
+        assert channel.receive() == [{"a": 1}]
+        channel.close()

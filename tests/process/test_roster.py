@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from webfw.process.channel import channel_pair
-from webfw.process.roster import Member, State, memory_of
+from webfw.process.roster import Member, State, end_of, memory_of
 from webfw.process.worker import Order
 
 
@@ -49,12 +49,36 @@ def test_a_worker_that_loads_is_ended(child: "subprocess.Popen[bytes]") -> None:
 def test_description() -> None:
     ours, theirs = channel_pair()
     member = Member(1, 4, os.getpid(), ours)
-    member.report = {"lag": 0.01, "requests": 7}
+    member.report = {"lag": 0.01, "requests": 7, "worker": 9}
     shown = member.describe()
     assert json.loads(json.dumps(shown)) == shown
     assert (shown["worker"], shown["state"], shown["generation"]) == (1, "starting", 4)
     assert shown["requests"] == 7
     assert shown["age"] >= 0
+    ours.close()
+    theirs.close()
+
+
+def test_more_time() -> None:
+    ours, theirs = channel_pair()
+    member = Member(1, 4, os.getpid(), ours)
+    born, member.kill_at = member.born, None
+    member.postpone(3.0)
+    assert (member.born, member.last_beat, member.kill_at) == (born + 3, born + 3, None)
+    member.kill_at = 7.0
+    member.postpone(1.0)
+    assert member.kill_at == 8.0
+    ours.close()
+    theirs.close()
+
+
+def test_somebody_else_has_waited_for_it() -> None:
+    ours, theirs = channel_pair()
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    member = Member(0, 1, child.pid, ours)
+    member.signal(signal.SIGTERM)
+    assert end_of(child.pid) == 0
     ours.close()
     theirs.close()
 

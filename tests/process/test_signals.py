@@ -44,6 +44,19 @@ def test_closing_gives_the_wake_up_back() -> None:
         os.close(writer)
 
 
+def test_taking_over_from_somebody_else() -> None:
+    inbox = SignalInbox([signal.SIGUSR1])
+    try:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
+        inbox.take_over()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert readable(inbox)
+        assert inbox.take() == [signal.SIGUSR1]
+    finally:
+        inbox.close()
+
+
 def test_names() -> None:
     assert signal_name(15) == "SIGTERM"
     assert signal_name(250) == "signal 250"

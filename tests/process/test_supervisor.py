@@ -425,6 +425,35 @@ def test_a_second_reload_during_the_first(tree: Start) -> None:
     site.until(lambda answer: answer[3] == "3")
 
 
+def test_a_reload_that_fails_does_not_end_the_one_after_it(tree: Start) -> None:
+    site = tree("workers=2")
+    site.expect("all ready")
+    site.application.write_text("import time; time.sleep(0.5); VERSION = oops")
+    site.signal(signal.SIGHUP)
+    site.expect("reload: generation 2")
+    time.sleep(0.2)  # it has read the file
+    site.application.write_text("VERSION = 3")
+    site.signal(signal.SIGHUP)
+    site.expect("name 'oops' is not defined: the reload that came after it goes on")
+    for number in (0, 1):
+        site.expect(rf"ready {number} \d+ 3")
+
+
+@pytest.mark.slow
+def test_a_reload_does_not_wait_for_what_has_crashed(tree: Start) -> None:
+    site = tree("workers=1")
+    site.expect("all ready")
+    site.application.write_text("VERSION = oops")
+    site.ask("die 9")
+    for delay in ("0.5", "1", "2", "4"):
+        site.expect(f"next attempt in {delay} seconds")
+    site.application.write_text("VERSION = 3")
+    before = time.monotonic()
+    site.signal(signal.SIGHUP)
+    site.expect(r"ready 0 \d+ 2")
+    assert time.monotonic() < before + 3
+
+
 def test_reload_takes_new_settings(tree: Start) -> None:
     site = tree("workers=1")
     site.expect("all ready")
@@ -520,6 +549,90 @@ def test_preload_shares_what_was_loaded(tree: Start) -> None:
     site = tree("workers=2", "preload=1", application="import os\nVERSION = os.getpid()")
     site.expect("all ready")
     assert {site.ask()[1] for _ in range(10)} == {str(site.process.pid)}
+
+
+@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 0), ("SIGINT", 0), ("SIGQUIT", 131)])
+def test_a_signal_while_it_preloads(
+    tree: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str, status: int
+) -> None:
+    pidfile = tmp_path / "pid"
+    monkeypatch.setenv("PIDFILE", str(pidfile))
+    application = "import os, time\nos.write(1, b'loading\\n')\ntime.sleep(60)"
+    site = tree("preload=1", application=application)
+    site.expect("loading")
+    assert pidfile.exists()
+    site.signal(getattr(signal, number))
+    site.expect("ending")
+    assert site.end() == status
+    assert not pidfile.exists()
+
+
+def test_a_reload_while_it_preloads(tree: Start) -> None:
+    application = (
+        "import asyncio, os, signal, time\nVERSION = 1\nos.write(1, b'loading\\n')\ntime.sleep(0.3)\n"
+        "for name in ('SIGHUP', 'SIGTERM', 'SIGCHLD'): signal.signal(getattr(signal, name), signal.SIG_DFL)\n"
+        "signal.set_wakeup_fd(-1)"
+    )
+    site = tree("preload=1", application=application)
+    site.expect("loading")
+    site.signal(signal.SIGHUP)
+    site.expect("reload: generation 2")
+    site.until(lambda answer: answer[3] == "2")
+    site.signal(signal.SIGTERM)
+    assert site.end() == 0
+
+
+def test_standard_output_that_is_no_stream(tree: Start) -> None:
+    application = "import sys\nVERSION = 1\nclass Own:\n    def write(self, text): pass\nsys.stdout = Own()"
+    site = tree("preload=1", application=application)
+    site.expect("all ready")
+    (pid, *_) = site.ask()
+    os.kill(int(pid), signal.SIGKILL)
+    site.expect(r"ready 0 \d+ 1")
+
+
+@pytest.mark.slow
+def test_time_that_the_tree_was_frozen_is_nobodys_fault(tree: Start) -> None:
+    site = tree("workers=2", "timeout=1")
+    workers = {int(site.expect(r"ready \d (\d+)")[1]) for _ in range(2)}
+    processes = [site.process.pid, *workers]
+    for pid in reversed(processes):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(2.5)
+    for pid in processes:
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.2)  # the supervisor looks before the workers can say anything
+    assert {int(site.ask()[0]) for _ in range(10)} <= workers
+    site.signal(signal.SIGTERM)
+    assert site.end() == 0
+    assert not site.has_said("no sign of life")
+
+
+@pytest.mark.slow
+def test_a_worker_that_says_anything(tree: Start) -> None:
+    application = """VERSION = 1
+import gc, os
+def flood():
+    from webfw.process.channel import Channel
+    channel, = (found for found in gc.get_objects() if isinstance(found, Channel) and not found.ended)
+    os.set_blocking(channel.fileno(), True)
+    for text in (
+        '5', '[', '[' * 100000, '{"beat": 7}', '{"beat": {"cut": "x", "pid": 1}}', '{"answer": []}',
+        '{"ready": 1}', '{"failed": " "}', '{"retire": {}}', chr(0), '{"blocked": []}',
+    ):
+        channel._sock.sendall(text.encode() + bytes([10]))
+    os.set_blocking(channel.fileno(), False)
+import threading
+threading.Timer(0.5, flood).start()
+"""
+    site = tree("workers=1", application=application)
+    site.expect("all ready")
+    site.expect(r"worker 0 \(process \d+\) is to be replaced: \{\}")
+    site.until(lambda answer: answer[1] == "1")
+    site.signal(signal.SIGALRM)
+    site.expect("stacks 0")
+    site.signal(signal.SIGTERM)
+    assert site.end() == 0
 
 
 def test_stacks_of_all_workers(tree: Start) -> None:

@@ -150,7 +150,8 @@ class ServeProgram(Program):
         self.hook("worker_ready", self.supervisor, member)
 
     def worker_exited(self, member: Member, status: int) -> None:
-        self._cut += int(member.report.get("cut", 0))
+        cut = member.report.get("cut")
+        self._cut += cut if isinstance(cut, int) else 0
         if self._metrics is not None:
             self._metrics.worker_gone(member.pid, asked=member.state is State.LEAVING)
         self.hook("worker_exit", self.supervisor, member, status)

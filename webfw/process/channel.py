@@ -90,7 +90,7 @@ class Channel:
 def _decoded(line: bytes) -> Any:
     try:
         return json.loads(line)
-    except ValueError:  # a peer that died while it was writing, or no peer of ours
+    except (ValueError, RecursionError):  # a peer that died while it was writing, or no peer of ours
         return None
 
 

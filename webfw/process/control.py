@@ -248,7 +248,7 @@ class ControlServer:
         asked = [member for member in supervisor.members() if member.state is not State.STARTING]
 
         def answered(member: Member, answer: dict[str, Any]) -> None:
-            answers[member.pid] = answer["stacks"]
+            answers[member.pid] = str(answer.get("stacks", ""))
 
         supervisor.ask(name, "stacks", answered)
         deadline = time.monotonic() + STACKS_PATIENCE

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Protocol
 
 from webfw.process.signals import signal_name
 
-__all__ = ["Daemon", "Pidfile", "PidfileError", "change_directory", "daemonize", "set_umask"]
+__all__ = ["Daemon", "Pidfile", "PidfileError", "change_directory", "daemonize", "flush_streams", "set_umask"]
 
 
 #: What reaches the daemon through who waits for it.
@@ -88,7 +88,7 @@ def daemonize() -> Daemon:
     if not hasattr(os, "fork"):
         raise OSError("this platform has no background to go to")
     reader, writer = os.pipe()
-    _flush()
+    flush_streams()
     # No signal may find who waits before it knows what to do about it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
     try:
@@ -126,7 +126,7 @@ def _see_it_end(child: int, writer: int) -> NoReturn:
 
 def silence() -> None:
     """Let standard input, output and error lead nowhere."""
-    _flush()
+    flush_streams()
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
@@ -134,12 +134,12 @@ def silence() -> None:
         os.close(null)
 
 
-def _flush() -> None:
+def flush_streams() -> None:
+    """Write what standard output and error keep, as far as it can be written; whoever is forked would do so again."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
-            with contextlib.suppress(
-                OSError, ValueError
-            ):  # a pipe that nobody reads, a stream that is closed
+            # A pipe that nobody reads, a stream that is closed, an application's own that is none.
+            with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
 
 

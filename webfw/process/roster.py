@@ -1,5 +1,6 @@
 """`Member`: what a supervisor knows of one worker; deciding what to do about it may not enter."""
 
+import contextlib
 import enum
 import os
 import signal
@@ -7,9 +8,10 @@ import time
 from typing import Any
 
 from webfw.process.channel import Channel
+from webfw.process.signals import signal_name
 from webfw.process.worker import Order
 
-__all__ = ["Member", "State", "memory_of"]
+__all__ = ["Member", "State", "end_of", "how_of", "memory_of", "why_of"]
 
 
 class State(enum.Enum):
@@ -70,12 +72,21 @@ class Member:
 
     def signal(self, number: int) -> None:
         """Send it a signal; it is there, since only who waits for it lets go of its id."""
-        os.kill(self.pid, number)
+        with contextlib.suppress(ProcessLookupError):  # unless a hook has waited for it
+            os.kill(self.pid, number)
+
+    def postpone(self, seconds: float) -> None:
+        """Let it have so much more time for whatever it has to do."""
+        self.born += seconds
+        self.last_beat += seconds
+        if self.kill_at is not None:
+            self.kill_at += seconds
 
     def describe(self) -> dict[str, Any]:
         """What ``webfw ctl status`` shows of it."""
         now = time.monotonic()
         return {
+            **self.report,
             "worker": self.number,
             "pid": self.pid,
             "state": self.state.value,
@@ -84,7 +95,6 @@ class Member:
             "silent": round(now - self.last_beat, 1),
             "blocked": bool(self.blocked),
             "memory": memory_of(self.pid),
-            **self.report,
         }
 
 
@@ -95,3 +105,24 @@ def memory_of(pid: int) -> int | None:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError, AttributeError):
         return None
+
+
+def end_of(pid: int) -> int | None:
+    """How a child has ended, as ``os.waitstatus_to_exitcode`` says it; None while it runs."""
+    try:
+        done, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:  # somebody else has waited for it
+        return 0
+    return os.waitstatus_to_exitcode(status) if done else None
+
+
+def how_of(status: int) -> str:
+    """How a process has ended, in words."""
+    return f"was killed by {signal_name(-status)}" if status < 0 else f"ended with status {status}"
+
+
+def why_of(member: Member, status: int) -> str:
+    """Why it was never ready; the traceback, if there is one, was printed by the worker itself."""
+    if member.failure:
+        return f"cannot serve: {member.failure.strip().splitlines()[-1]}"
+    return f"{how_of(status)} before it was ready"

@@ -34,6 +34,12 @@ class SignalInbox:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._arrived.append(number)
 
+    def take_over(self) -> None:
+        """Collect the signals again that somebody else has taken meanwhile, for good."""
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        for number in self._former:
+            signal.signal(number, self._note)
+
     def fileno(self) -> int:
         """The descriptor to wait for."""
         return self._reader

@@ -8,17 +8,17 @@ import gc
 import os
 import selectors
 import signal
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from webfw.log import gen_log
 from webfw.process.channel import channel_pair
+from webfw.process.daemon import flush_streams
 from webfw.process.fork import process_tree, set_task_id
 from webfw.process.program import Guest, Program, TreeSettings
-from webfw.process.roster import Member, State, memory_of
-from webfw.process.signals import SignalInbox, signal_name
+from webfw.process.roster import Member, State, end_of, how_of, memory_of, why_of
+from webfw.process.signals import SignalInbox
 from webfw.process.worker import LOAD_FAILED, Order, Worker
 
 __all__ = ["Program", "Supervisor", "TreeSettings"]
@@ -43,6 +43,9 @@ MEMORY_LOOKS = 3
 #: Seconds between two looks at deadlines, while something is under way and else.
 BUSY_TICK = 0.1
 IDLE_TICK = 1.0
+
+#: Seconds by which a look that comes too late shows that the supervisor was stopped, not busy.
+LATE = 0.5
 
 
 class Supervisor:
@@ -94,6 +97,7 @@ class Supervisor:
         #: The process that an upgrade has started, as long as it lives.
         self.successor: int | None = None
         self._answers: dict[str, Callable[[Member, dict[str, Any]], None]] = {}
+        self._ends = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
         self._actions: dict[int, Callable[[], None]] = {
             signal.SIGHUP: self.reload,
             signal.SIGTTIN: lambda: self.resize(self.target + 1),
@@ -113,15 +117,9 @@ class Supervisor:
             ended it at once.  In a worker, what `Program.work` has returned.
         """
         process_tree()
+        self._inbox = SignalInbox([*self._actions, *self._ends])
         if self.settings.preload:
-            try:
-                self.program.preload()
-            except BaseException:
-                self._dismiss(None)
-                raise
-            gc.collect()
-            gc.freeze()
-        self._inbox = SignalInbox([*self._actions, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+            self._preload()
         self.selector.register(self._inbox, selectors.EVENT_READ, lambda: None)
         self._supervise()
         if self._child is not None:
@@ -131,13 +129,36 @@ class Supervisor:
         self._inbox.close()
         return self._status
 
+    def _preload(self) -> None:
+        """Load the application.  It cannot be waited for by who is to end; what else signals say waits."""
+        for number in self._ends:
+            signal.signal(number, _end_loading)
+        try:
+            self.program.preload()
+            self._inbox.take_over()
+        except _EndedError as ended:
+            self._inbox.take_over()
+            self._signalled(ended.args[0])
+        except BaseException:
+            self._dismiss(None)
+            self._inbox.close()
+            raise
+        gc.collect()
+        gc.freeze()
+
     def _supervise(self) -> None:
         """Returns in the supervisor when all is over, and in each worker when it begins."""
         while True:
             self._tend()
             if self._child is not None or self._is_over():
                 return
-            for key, _ in self.selector.select(self._tick()):
+            tick, since = self._tick(), time.monotonic()
+            events = self.selector.select(tick)
+            late = time.monotonic() - since - tick
+            if late > LATE:  # this process was stopped or frozen, and perhaps the workers with it
+                for member in self.members():
+                    member.postpone(late)
+            for key, _ in events:
                 key.data()
             for number in self._inbox.take():
                 self._signalled(number)
@@ -198,6 +219,8 @@ class Supervisor:
         self.target = self.target or self.settings.workers  # after WINCH
         self.generation += 1
         self.reloading = True
+        self._crashes.clear()  # it may be better now
+        self._not_before.clear()
         gen_log.info("reload: generation %d", self.generation)
         self._to_replace = [(number, "reload") for number in sorted(self.slots)]
 
@@ -282,7 +305,7 @@ class Supervisor:
     # --- signals ---
 
     def _signalled(self, number: int) -> None:
-        if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        if number in self._ends:
             if self.stopping or number == signal.SIGQUIT:
                 self.stop(128 + number, at_once=True)
             else:
@@ -292,7 +315,7 @@ class Supervisor:
 
     def _window_changed(self) -> None:
         """Drain the workers but stay: the end of an upgrade, with a way back (HUP)."""
-        if any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        if any(map(os.isatty, (0, 1, 2))):
             return  # somebody has resized the terminal
         gen_log.info("the workers are drained, the supervisor stays")
         self.target = 0
@@ -384,9 +407,7 @@ class Supervisor:
         except OSError as error:  # no descriptors are left
             self._no_worker(number, follows, error)
             return False
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()  # or the worker would write it once more
+        flush_streams()
         # Held back, so that a worker whose handlers are still the supervisor's does not take a signal for it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, self._inbox.numbers)
         try:
@@ -439,20 +460,21 @@ class Supervisor:
 
     def _heard(self, member: Member) -> None:
         for message in member.channel.receive():
+            # What workers say is not believed to be what it should: they run the application, and this may be root.
             if "beat" in message:
                 member.last_beat = time.monotonic()
-                member.report = message["beat"]
+                member.report = message["beat"] if isinstance(message["beat"], dict) else {}
                 member.blocked = ""
             elif "blocked" in message:
                 member.blocked = str(message["blocked"])
             elif "ready" in message:
                 self._is_ready(member)
             elif "failed" in message:
-                member.failure = str(message["failed"])
+                member.failure = str(message["failed"]).strip()
             elif "retire" in message and self.slots.get(member.number) is member:
                 self._retire(member.number, str(message["retire"]))
-            elif "answer" in message and message["answer"] in self._answers:
-                self._answers[message["answer"]](member, message)
+            elif "answer" in message and (answered := self._answers.get(str(message["answer"]))):
+                answered(member, message)
         if member.channel.ended:
             self.selector.unregister(member.channel)
             member.channel.close()
@@ -500,7 +522,7 @@ class Supervisor:
     def _reap(self) -> None:
         """Wait for the workers that have ended; each by its id, since other children are none of our business."""
         for member in self.members():
-            ended = _ended(member.pid)
+            ended = end_of(member.pid)
             if ended is None:
                 continue
             if not member.channel.ended:
@@ -510,9 +532,9 @@ class Supervisor:
                 member.channel.close()
             self.program.worker_exited(member, ended)
             self._exited(member, ended)
-        if self.successor is not None and (status := _ended(self.successor)) is not None:
+        if self.successor is not None and (status := end_of(self.successor)) is not None:
             gen_log.error(
-                "the new supervisor (process %d) %s; this one goes on", self.successor, _how(status)
+                "the new supervisor (process %d) %s; this one goes on", self.successor, how_of(status)
             )
             self.successor = None
 
@@ -521,20 +543,24 @@ class Supervisor:
         if member in self.leaving:
             self.leaving.remove(member)
             usual = self.stopping and status == 0
-            (gen_log.debug if usual else gen_log.info)("%s %s", member, _how(status))
+            (gen_log.debug if usual else gen_log.info)("%s %s", member, how_of(status))
         elif self.successors.get(number) is member:
             del self.successors[number]
-            self._to_replace.clear()
-            gen_log.error("%s %s: no reload, the former workers go on", member, _why(member, status))
-            self._reload_failed(member, status)
+            self._memory_at = time.monotonic() + LAST_BACKOFF  # what is too large is not tried on and on
+            if member.generation < self.generation:
+                gen_log.error("%s %s: the reload that came after it goes on", member, why_of(member, status))
+            else:
+                self._to_replace.clear()
+                gen_log.error("%s %s: no reload, the former workers go on", member, why_of(member, status))
+                self._reload_failed(member, status)
         elif member.state is State.STARTING:
             del self.slots[number]
             if self.ready:
                 delay = self._back_off(number)
-                gen_log.error("%s %s: next attempt in %g seconds", member, _why(member, status), delay)
+                gen_log.error("%s %s: next attempt in %g seconds", member, why_of(member, status), delay)
                 self._reload_failed(member, status)
             else:
-                self.program.cannot_start(member, member.failure or _why(member, status))
+                self.program.cannot_start(member, member.failure or why_of(member, status))
                 self.stop(status if member.failure and status > 0 else LOAD_FAILED, at_once=True)
         else:
             del self.slots[number]
@@ -545,35 +571,23 @@ class Supervisor:
             level(
                 "%s %s: it is started again%s",
                 member,
-                _how(status),
+                how_of(status),
                 f" in {delay:g} seconds" if delay else "",
             )
 
     def _reload_failed(self, member: Member, status: int) -> None:
         if self.reloading:
             self.reloading = False
-            self.reload_error = f"{member} {_why(member, status)}"
+            self.reload_error = f"{member} {why_of(member, status)}"
+
+
+class _EndedError(BaseException):
+    """A signal that ends the tree while the application is loaded here; not for it to catch."""
+
+
+def _end_loading(number: int, frame: object) -> None:
+    raise _EndedError(number)
 
 
 def _not_here(number: int, frame: object) -> None:
     """A signal that is for the supervisor."""
-
-
-def _ended(pid: int) -> int | None:
-    """How a child has ended, as ``os.waitstatus_to_exitcode`` says it; None while it runs."""
-    try:
-        done, status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:  # somebody else has waited for it
-        return 0
-    return os.waitstatus_to_exitcode(status) if done else None
-
-
-def _how(status: int) -> str:
-    return f"was killed by {signal_name(-status)}" if status < 0 else f"ended with status {status}"
-
-
-def _why(member: Member, status: int) -> str:
-    """Why it was never ready; the traceback, if there is one, was printed by the worker itself."""
-    if member.failure:
-        return f"cannot serve: {member.failure.strip().splitlines()[-1]}"
-    return f"{_how(status)} before it was ready"

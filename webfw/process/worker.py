@@ -4,6 +4,7 @@ import asyncio
 import enum
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,9 @@ __all__ = ["BEAT", "LOAD_FAILED", "Order", "Worker"]
 
 #: Seconds between two heartbeats, at most.
 BEAT = 1.0
+
+#: Seconds after which a worker that still serves may ask for a successor again.
+RETIRE_AGAIN = 30.0
 
 #: Exit status of a worker, and of the whole tree, when the application cannot be loaded.
 LOAD_FAILED = 3
@@ -61,7 +65,7 @@ class Worker:
         self._timer: asyncio.TimerHandle | None = None
         self._lag = 0.0
         self._due = 0.0
-        self._retiring = False
+        self._retire_at = 0.0
 
     # Before there is a loop.
 
@@ -103,8 +107,8 @@ class Worker:
 
         :param reason: for the log.
         """
-        if not self._retiring:
-            self._retiring = True
+        if time.monotonic() >= self._retire_at:  # its successor may have failed
+            self._retire_at = time.monotonic() + RETIRE_AGAIN
             self._channel.send({"retire": reason})
 
     def detach(self) -> None:
