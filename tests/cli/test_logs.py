@@ -175,3 +175,23 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
         pytest.raises(CommandError, match=r"^--access-log \S+/none/log: no such file or directory$"),
     ):
         Logs("info", str(tmp_path / "none" / "log"))
+
+
+def test_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
+    path = str(tmp_path / "pipe")
+    os.mkfifo(path)
+    with as_it_was(), pytest.raises(CommandError, match=f"--access-log {path}: nobody reads this pipe"):
+        Logs("info", access=path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    handler = LineHandler(path, "%(message)s")
+    handler.emit(record("one"))
+    assert os.read(reader, 100) == b"one\n"
+    os.close(reader)
+    handler.reopen()
+    handler.emit(record("two"))
+    assert handler.lost == 2
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    handler.emit(record("three"))
+    assert os.read(reader, 200).endswith(b"\nthree\n")
+    os.close(reader)
+    handler.close()

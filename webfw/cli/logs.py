@@ -1,5 +1,6 @@
 """Where log lines go: standard streams or files that can be opened anew; what a line says may not enter."""
 
+import errno
 import logging
 import os
 
@@ -35,7 +36,19 @@ class LineHandler(logging.Handler):
     def _open(self) -> int:
         if isinstance(self.target, int):
             return self.target
-        return os.open(self.target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        # Not blocking, since a pipe would be opened when somebody reads it, which may be never.
+        waits_not = getattr(os, "O_NONBLOCK", 0)
+        try:
+            fd = os.open(
+                self.target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | waits_not, 0o640
+            )
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            raise OSError(errno.ENXIO, "Nobody reads this pipe", self.target) from None
+        if waits_not:
+            os.set_blocking(fd, True)
+        return fd
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
