@@ -467,3 +467,12 @@ def test_nobody_waits_at_the_socket_of_a_worker_that_is_gone(serve: Start) -> No
     command.process.send_signal(signal.SIGTTIN)
     site.until(lambda who: who["pid"] not in pids)
     assert _listening(port) == 2
+
+
+def test_no_directory_to_count_in(serve: Start) -> None:
+    options = ("--metrics", "--admin", "127.0.0.1:0")
+    status, _, errors = serve(*options, PROMETHEUS_MULTIPROC_DIR="/dev/null/x").end()
+    assert (status, errors) == (
+        1,
+        "webfw: no directory for what is counted, /dev/null/x: not a directory\n",
+    )

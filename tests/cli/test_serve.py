@@ -50,6 +50,9 @@ async def make_later():
     await asyncio.sleep(0)
     return webfw.web.Application(routes)
 
+async def make_none():
+    raise ValueError("no database")
+
 no_broker = webfw.web.Application(routes, broker="redis://user:secret@127.0.0.1:1/0")
 own_broker = webfw.web.Application(routes, broker="memory:?history_size=3")
 
@@ -301,6 +304,8 @@ def test_a_broker_is_there_before_the_first_request_and_closed_after_the_last(se
     ("arguments", "status", "sentence"),
     [
         (["served:nothing"], 2, "webfw: 'served' has no attribute 'nothing'"),
+        (["served:make_none()"], 3, "webfw: calling served:make_none() failed: ValueError: no database ("),
+        (["served:make_none()", "--workers", "0"], 3, "webfw: calling served:make_none() failed: ValueError"),
         (["served:number"], 2, "webfw: served:number is of type int; it must be"),
         (["served:Hello"], 2, "webfw: served:Hello is the class Hello; it must be"),
         (["served:app", "--keyfile", "x"], 2, "webfw: --keyfile needs --certfile"),

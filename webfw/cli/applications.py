@@ -8,7 +8,7 @@ from typing import Any
 
 from webfw.cli.errors import USAGE, CommandError
 from webfw.cli.sources import Configuration
-from webfw.cli.target import check_target, interface_of, load_target
+from webfw.cli.target import check_target, interface_of, load_failure, load_target
 from webfw.httputil import HTTPServerConnectionDelegate, HTTPServerRequest
 from webfw.routing import AnyMatches, HostMatches, Matcher, PathMatches, Rule, RuleRouter
 from webfw.web import Application, RequestHandler
@@ -93,7 +93,11 @@ async def assemble(wanted: Sequence[Place], loaded: Sequence[Any], settings: Map
 
 async def _callback(place: Place, app: Any, settings: Mapping[str, Any]) -> Callback:
     if inspect.isawaitable(app):  # an async factory
-        app = await _awaited(app)
+        try:
+            app = await _awaited(app)
+        except (Exception, SystemExit) as error:
+            # Border: the application's own code.
+            raise load_failure(f"calling {place.target} failed", error) from error
     if interface_of(app, place.target, HTTPServerConnectionDelegate, RequestHandler) == "wsgi":
         app = WSGIContainer(app, threads=place.threads, mount=place.path)
     elif place.threads is not None and not isinstance(app, WSGIContainer):

@@ -106,7 +106,7 @@ class ServeProgram(Program):
                 guests.append(ControlServer(supervisor, configuration["control"], take_over=is_upgrade))
             guests.append(Notifier(supervisor))
             if configuration["metrics"]:
-                self._metrics = SharedMetrics(self.identity)
+                self._metrics = _shared_metrics(self.identity)
             self.hook("on_starting", supervisor)
         except BaseException:
             for guest in guests:
@@ -240,7 +240,20 @@ class ServeProgram(Program):
         except CommandError as error:
             worker.failed(_told(error, configuration["log_level"]))
             return error.status
+        except Exception as error:
+            # Border: whatever it was, it is no mistake of the command line, and where it was has to be known.
+            gen_log.error("worker %d fails", worker.number, exc_info=True)
+            worker.failed(f"webfw: {type(error).__name__}: {error}")
+            return FAILED
         return 0
+
+
+def _shared_metrics(identity: Identity | None) -> SharedMetrics:
+    try:
+        return SharedMetrics(identity)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise CommandError(f"no directory for what is counted, {error.filename}: {why}", FAILED) from None
 
 
 def _told(error: CommandError, level: str) -> str:

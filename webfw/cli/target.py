@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from webfw.cli.errors import LOAD_FAILED, USAGE, CommandError
 
-__all__ = ["Interface", "check_target", "interface_of", "load_target"]
+__all__ = ["Interface", "check_target", "interface_of", "load_failure", "load_target"]
 
 Interface = Literal["native", "wsgi", "request"]
 
@@ -140,8 +140,13 @@ def _guarded(call: Callable[[], _T], failure: str) -> _T:
     try:
         return call()
     except (Exception, SystemExit) as error:  # the border to the application's own code
-        last = traceback.format_exception_only(error)[-1].strip()
-        raise CommandError(f"{failure}: {last} ({_place(error)})", LOAD_FAILED) from error
+        raise load_failure(failure, error) from error
+
+
+def load_failure(what: str, error: BaseException) -> CommandError:
+    """What is said when the application's own code fails before it serves: the exception and the place."""
+    last = traceback.format_exception_only(error)[-1].strip()
+    return CommandError(f"{what}: {last} ({_place(error)})", LOAD_FAILED)
 
 
 def _place(error: BaseException) -> str:
