@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from webfw.process.fork import PROCESS_TREE
+
+ROOT = Path(__file__).resolve().parents[2]
 
 APP = """
 import asyncio, os, time
@@ -476,3 +479,77 @@ def test_no_directory_to_count_in(serve: Start) -> None:
         1,
         "webfw: no directory for what is counted, /dev/null/x: not a directory\n",
     )
+
+
+ACTIVATE = """
+import os, socket, sys
+sock = socket.create_server(("127.0.0.1", 0))
+print("activated", sock.getsockname()[1], flush=True)
+os.dup2(sock.fileno(), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.executable, [sys.executable, "-m", "webfw", "serve", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize("flag", [False, True], ids=["file", "flag"])
+def test_sockets_of_systemd(tmp_path: Path, flag: bool) -> None:
+    """They count before the addresses of a file, which are for a start without them, but not before a flag."""
+    (tmp_path / "tree_app.py").write_text(APP)
+    (tmp_path / "webfw.toml").write_text("bind = ['127.0.0.1:0']\naccess_log = 'off'\n")
+    arguments = ["tree_app:app", *(["--bind", "127.0.0.1:0"] if flag else [])]
+    process = subprocess.Popen(
+        [sys.executable, "-c", ACTIVATE, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().split()[1])
+        announced = process.stdout.readline()
+        assert (f":{port}" in announced) is not flag
+        assert Site(announced.split(" on ")[1].strip()).who()["version"] == 1
+        process.send_signal(signal.SIGTERM)
+        errors = process.communicate(timeout=20)[1]
+        assert process.returncode == 0
+        assert ("sockets from systemd are closed, since there is --bind: 1" in errors) is flag
+    finally:
+        process.kill()
+        process.communicate()
+
+
+FORKING = (
+    APP
+    + """
+import multiprocessing, signal
+
+class Child(RequestHandler):
+    def get(self, name):
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(30,))
+        child.start()
+        os.kill(child.pid, getattr(signal, name))
+        child.join(5)
+        status = child.exitcode
+        child.kill()
+        self.write({"pid": os.getpid(), "status": status})
+
+app = Application([(r"/child/(\\w+)", Child), ("/", Who)])
+"""
+)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_what_the_application_forks_has_signals_of_its_own(serve: Start, tmp_path: Path, loop: str) -> None:
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    (tmp_path / "tree_forking.py").write_text(FORKING)
+    command = serve(target="tree_forking:app", WEBFW_LOOP=loop)
+    site = Site(command.url())
+    pid = site.who()["pid"]
+    for name in ("SIGTERM", "SIGQUIT", "SIGHUP"):
+        answer = json.loads(site.get(f"/child/{name}"))
+        assert answer == {"pid": pid, "status": -getattr(signal, name)}
+    status, _, errors = command.stop(signal.SIGTERM)
+    assert (status, errors) == (0, "")  # the worker has heard of nothing

@@ -291,3 +291,12 @@ def test_systemd_has_nothing_to_say(made: Made, tmp_path: Path, arguments: tuple
     )
     ours = [line for line in (done.stdout + done.stderr).splitlines() if "shop." in line]
     assert ours == []
+
+
+def test_a_socket_in_the_directory_of_the_service_can_be_come_to(made: Made) -> None:
+    """By a proxy of another user, which must pass through the directory."""
+    unit = made("shop.main:app", "--name", "shop", "--bind", "unix:/run/shop/web.sock")["shop.service"]
+    assert value(unit, "RuntimeDirectoryMode") == "0711"
+    assert not has(unit, "ReadWritePaths")
+    unit = made("shop.main:app", "--name", "other", "--bind", "127.0.0.1:8000")["other.service"]
+    assert value(unit, "RuntimeDirectoryMode") == "0700"

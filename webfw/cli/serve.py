@@ -101,6 +101,12 @@ def _serve(configuration: Configuration, reread: Callable[[], Configuration], di
     if path not in sys.path:
         sys.path.insert(0, path)
     is_upgrade = INHERITED in os.environ
+    given = activated_sockets()
+    if given and configuration.origin("bind").startswith("--"):
+        gen_log.warning("sockets from systemd are closed, since there is --bind: %d", len(given))
+        for _, sock in given:
+            sock.close()
+        given = []
     listeners = Listeners(
         configuration["bind"],
         backlog=configuration["backlog"],
@@ -108,7 +114,7 @@ def _serve(configuration: Configuration, reread: Callable[[], Configuration], di
         unix_owner=configuration["unix_owner"],
         reuse_port=configuration["reuse_port"],
         admin=configuration["admin"],
-        given=() if configuration.is_set("bind") else activated_sockets(),
+        given=given,  # which count before what a file says of a start without them
     )
     if configuration["workers"] == 0 or not hasattr(os, "fork"):
         try:

@@ -193,7 +193,11 @@ class _Unit:
             yield f"Group={_specifiers(values['group'])}"
         yield f"UMask={values['umask'] or '0027'}"
         yield f"RuntimeDirectory={self.name}"
-        yield "RuntimeDirectoryMode=0700"
+        runtime = f"/run/{self.name}"
+        inside = any(bind.startswith(f"unix:{runtime}/") for bind in values["bind"])
+        if inside:
+            yield "# Others pass through it to the server's socket; the control socket in it is for this user alone."
+        yield f"RuntimeDirectoryMode={'0711' if inside else '0700'}"
         yield "LimitNOFILE=65536"
         yield ""
         low = not self._activated and any(map(_is_low, values["bind"]))
@@ -203,7 +207,9 @@ class _Unit:
         if low:
             yield "# Its address has a port below 1024."
             yield "AmbientCapabilities=CAP_NET_BIND_SERVICE"
-        written = sorted({os.path.dirname(os.path.abspath(path)) for path in self._written_files()})
+        written = sorted(
+            {os.path.dirname(os.path.abspath(path)) for path in self._written_files()} - {runtime}
+        )
         if written:
             yield f"ReadWritePaths={_line(written)}"
         yield ""
