@@ -1,5 +1,6 @@
 """Tests of webfw.cli.main: which commands there are, and how they end."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,7 +34,12 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], "webfw: the following arguments are required: COMMAND (see webfw --help)"),
         (["dance"], "invalid choice: 'dance'"),
-        (["serve", "a:b", "--loud"], "unrecognized arguments: --loud"),
+        (["serve", "a:b", "--loud"], "webfw serve: unrecognized arguments: --loud (see webfw serve --help)"),
+        (["serve", "a:b", "--wokers=2"], "unrecognized arguments: --wokers=2; did you mean --workers? (see"),
+        (
+            ["ctl", "reload", "--watch"],
+            "webfw ctl reload: unrecognized arguments: --watch (see webfw ctl reload",
+        ),
         (["serve", "a:b", "--log-level", "shout"], "debug, info, warning or error is wanted, not 'shout'"),
     ],
 )
@@ -64,6 +70,24 @@ def test_interrupted_while_importing(webfw_command: Callable[..., Any], tmp_path
     (tmp_path / "cli_interrupted.py").write_text("raise KeyboardInterrupt\n")
     command = webfw_command("serve", "cli_interrupted:app", "--bind", "127.0.0.1:0", "--workers", "0")
     assert command.end() == (130, "", "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["config", "completion bash"])
+def test_a_reader_that_has_enough(command: str, unbuffered: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "webfw", *command.split()],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        timeout=50,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_python_m_webfw() -> None:

@@ -1,9 +1,11 @@
 """The ``webfw`` command line: which commands there are and how they end; what they do is in a file each."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 from webfw._version import __version__
 from webfw.cli import check, completion, config, ctl, dev, routes, serve, static, systemd_unit
@@ -16,6 +18,18 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End with one sentence, as every other mistake does, rather than with the whole usage."""
         self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse what is left over here, where the command is known whose help says what there is."""
+        found, left = super().parse_known_args(args, namespace)
+        if left:
+            # No list of options is public in argparse; this one has been there from the beginning.
+            known = [option for option in self._option_string_actions if option.startswith("--")]
+            near = get_close_matches(left[0].partition("=")[0], known, 1, 0.7)
+            self.error(
+                f"unrecognized arguments: {' '.join(left)}{f'; did you mean {near[0]}?' if near else ''}"
+            )
+        return found, left
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,9 +59,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.command(arguments)
+        _write_out()
+    except BrokenPipeError:
+        # Whoever reads has enough, as head does.  The interpreter would complain when it flushes, too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except CommandError as error:
         print(f"webfw: {error}", file=sys.stderr)
         return error.status
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def _write_out() -> None:
+    """Write what is still in the buffer of standard output.
+
+    :raises BrokenPipeError: nobody reads it.
+    """
+    if sys.stdout is None:  # of a process that was started without it
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError):  # a full disk, a closed file: the interpreter tells of it when it ends
+        pass
