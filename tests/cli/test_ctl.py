@@ -109,6 +109,8 @@ def test_one_of_several_is_to_be_named(tree: Start, ctl: Ctl) -> None:
     )
     assert f"port {second.port}" in ctl("--pid", "1001").output
     assert f"port {first.port}" in ctl("--control", str(first.path), "status").output
+    assert f"port {first.port}" in ctl("status", "--control", str(first.path)).output
+    assert f"port {second.port}" in ctl("status", "--pid", "1001").output
 
 
 def test_a_process_that_is_no_server(ctl: Ctl, nobody_else: Path) -> None:
@@ -172,6 +174,7 @@ def test_a_server_that_is_stuck_is_still_in_the_list(tree: Start, ctl: Ctl, nobo
         (["dance"], "invalid choice: 'dance'"),
         (["--pid", "x"], "invalid int value"),
         (["--pid", "1", "--control", "x"], "not allowed with argument"),
+        (["status", "--pid", "1", "--control", "x"], "not allowed with argument"),
         (["workers"], "the following arguments are required: N|+N|-N"),
         (["status", "--watch", "0"], "a number of seconds from 0.1 to 3600 is wanted, not '0'"),
         (["status", "--watch", "often"], "a number of seconds from 0.1 to 3600 is wanted, not 'often'"),

@@ -31,15 +31,19 @@ def add_command(commands: "_SubParsersAction[Any]") -> None:
     common.add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS, help="print the server's answer as it is"
     )
+    which = common.add_mutually_exclusive_group()
+    which.add_argument(
+        "--control", metavar="PATH", default=argparse.SUPPRESS, help="the server's control socket"
+    )
+    which.add_argument(
+        "--pid", type=int, metavar="N", default=argparse.SUPPRESS, help="the process number of its supervisor"
+    )
     parser = commands.add_parser(
         "ctl",
         help="ask and order a running server",
         description="Ask and order a running server, through its control socket.  Without a command: its status.",
         parents=[common],
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--control", metavar="PATH", help="the server's control socket")
-    which.add_argument("--pid", type=int, metavar="N", help="the process number of its supervisor")
     parser.set_defaults(command=ctl, action=_status, watch=None)
     actions = parser.add_subparsers(title="commands", metavar="COMMAND")
 
@@ -83,8 +87,10 @@ def ctl(arguments: argparse.Namespace) -> int:
 
     :raises CommandError: no server, or more than one, can be asked, or it does not do what it is told.
     """
-    # Not a default of the parsers: that of the inner one would overrule what the outer one was given.
+    # Not defaults of the parsers: those of the inner one would overrule what the outer one was given.
     arguments.json = getattr(arguments, "json", False)
+    arguments.control = getattr(arguments, "control", None)
+    arguments.pid = getattr(arguments, "pid", None)
     try:
         with ControlClient(_path(arguments)) as client:
             arguments.action(client, arguments)
