@@ -98,7 +98,8 @@ def test_address_in_use_closes_what_was_bound(tmp_path: Path) -> None:
     address = taken.url(tls=False).removeprefix("http://")
     with pytest.raises(CommandError) as caught:
         bind_all([f"unix:{path}", address])
-    assert str(caught.value) == f"cannot listen on {address}: the address is already in use"
+    cure = "stop what listens there, or name another address"
+    assert str(caught.value) == f"cannot listen on {address}: the address is already in use; {cure}"
     assert caught.value.status == FAILED
     assert not path.exists()
     taken.close()

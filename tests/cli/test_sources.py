@@ -110,6 +110,11 @@ def test_port_of_the_environment(tmp_path: Path) -> None:
             "webfw.toml:1: bind: bind address 'nowhere' has no port: write nowhere:PORT",
         ),
         ("[limits]\nmax_body_size = 1\n", "webfw.toml:1: there is no setting 'limits'"),
+        (
+            "[webfw]\nworkers = 2\n",
+            "webfw.toml:1: there is no table [webfw]: write the settings without it, at the top of the file",
+        ),
+        ("webfw = 2\n", "webfw.toml:1: there is no setting 'webfw'"),
         ("workers = = 2\n", "webfw.toml:1: invalid value"),
         ("[[apps]]\napp = 'a:b'\nhots = 'x'\n", "webfw.toml:3: apps have no 'hots'; did you mean host?"),
         ("[[apps]]\napp = 'a:b'\n[[apps]]\napp = 5\n", "webfw.toml:4: app: a text is wanted, not 5"),

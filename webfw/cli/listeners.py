@@ -262,7 +262,7 @@ def _inherited(fd: int) -> socket.socket:
 
 def _why(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "the address is already in use"
+        return "the address is already in use; stop what listens there, or name another address"
     if isinstance(error, socket.gaierror):
         return "the host name cannot be resolved"
     return os.strerror(error.errno).lower() if error.errno else str(error)

@@ -184,6 +184,9 @@ class _File:
             setting = SETTINGS.get(name)
             if setting is None:
                 known = [*SETTINGS, *TABLES]
+                if isinstance(value, dict) and not self._table and key == "webfw":
+                    cure = ": write the settings without it, at the top of the file"
+                    raise CommandError(f"{where}: there is no table [{key}]{cure}", USAGE)
                 raise CommandError(f"{where}: there is no setting {key!r}{_nearest(name, known)}", USAGE)
             values[name] = Value(_checked(setting, value, where), where)
         return values
