@@ -486,6 +486,7 @@ import os, socket, sys
 sock = socket.create_server(("127.0.0.1", 0))
 print("activated", sock.getsockname()[1], flush=True)
 os.dup2(sock.fileno(), 3)
+os.set_inheritable(3, True)  # it may have been 3 before
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
 os.execv(sys.executable, [sys.executable, "-m", "webfw", "serve", *sys.argv[1:]])
 """
