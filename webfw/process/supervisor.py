@@ -19,7 +19,7 @@ from webfw.process.fork import process_tree, set_task_id
 from webfw.process.program import Guest, Program, TreeSettings
 from webfw.process.roster import Member, State, end_of, how_of, memory_of, why_of
 from webfw.process.signals import SignalInbox
-from webfw.process.worker import LOAD_FAILED, Order, Worker
+from webfw.process.worker import LOAD_FAILED, Order, Worker, not_here
 
 __all__ = ["Program", "Supervisor", "TreeSettings"]
 
@@ -451,7 +451,7 @@ class Supervisor:
         # A terminal's Ctrl-C and hang-up reach the whole group; the supervisor passes on what they mean.  Not SIG_IGN,
         # which programs that the application starts would inherit.
         for name in ("SIGINT", "SIGHUP", "SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGUSR2"):
-            signal.signal(getattr(signal, name), _not_here)
+            signal.signal(getattr(signal, name), not_here)
 
     def _work(self, worker: Worker) -> int:
         set_task_id(worker.number)
@@ -587,7 +587,3 @@ class _EndedError(BaseException):
 
 def _end_loading(number: int, frame: object) -> None:
     raise _EndedError(number)
-
-
-def _not_here(number: int, frame: object) -> None:
-    """A signal that is for the supervisor."""
