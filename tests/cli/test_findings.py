@@ -148,6 +148,9 @@ def test_a_broker_in_memory_is_one_workers_own() -> None:
     assert said(app) == []
     assert "is not seen in others" in said(app, workers=2)[0]
     assert "is not seen in others" in said(app, workers="auto")[0]
+    assert "is not seen in others" in said(Application([], broker="memory:?history_size=9"), workers=2)[0]
+    assert "is not seen in others" in said(Application([]), workers=2, broker="memory:")[0]
+    assert said(Application([], broker="workers:"), workers=2, broker="memory:") == []
 
 
 @pytest.mark.parametrize(

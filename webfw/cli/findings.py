@@ -195,7 +195,8 @@ def _of_settings(where: str, settings: dict[str, Any], configuration: Configurat
     for secret in secrets.values() if isinstance(secrets, dict) else [secrets]:
         if secret and (problem := _weakness(secret)):
             yield Finding("warning", where, f"cookie_secret {problem}: whoever guesses it can sign cookies")
-    if settings.get("broker") == "memory:" and configuration["workers"] not in (0, 1):
+    broker = settings.get("broker") or configuration["broker"]
+    if isinstance(broker, str) and broker.startswith("memory:") and configuration["workers"] not in (0, 1):
         message = "broker is memory:, which one worker has for itself: what is published in one is not seen in others"
         yield Finding("warning", where, message)
 
