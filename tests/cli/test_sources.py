@@ -145,6 +145,11 @@ def test_a_file_as_deep_as_a_well(tmp_path: Path) -> None:
     assert complaint(tmp_path, toml) == "webfw.toml: its values are nested too deep"
 
 
+@pytest.mark.parametrize("mask", ["1000", "8", "-1"])
+def test_a_mask_that_is_none(tmp_path: Path, mask: str) -> None:
+    assert "an octal number" in complaint(tmp_path, environ={"WEBFW_UMASK": mask})
+
+
 def test_nowhere_to_listen(tmp_path: Path) -> None:
     assert complaint(tmp_path, environ={"WEBFW_BIND": ""}).startswith("WEBFW_BIND: a list of 1 or more")
     assert complaint(tmp_path, "bind = []").startswith("webfw.toml:1: bind: a list of 1 or more")

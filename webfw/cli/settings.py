@@ -66,6 +66,12 @@ def _octal(text: str) -> str:
     raise ValueError(f"an octal number such as 660 is wanted, not {text!r}")
 
 
+def _mask(text: str) -> str:
+    if int(_octal(text), 8) <= 0o777:
+        return text
+    raise ValueError(f"an octal number from 0 to 777 is wanted, not {text!r}")
+
+
 _ADDRESS = Text("ADDRESS", "HOST:PORT, unix:PATH or fd://NUMBER", _address)
 _FILE = Text("FILE", "the name of a file")
 _DIRECTORY = Text("DIRECTORY", "the name of a directory")
@@ -131,7 +137,7 @@ _SECTIONS: dict[str, list[tuple[str, Kind, Any, str]]] = {
     "Process": [
         ("user", Text("USER"), None, "the user that workers are"),
         ("group", Text("GROUP"), None, "the group that workers are in"),
-        ("umask", Text("MODE", "an octal number", _octal), None, "permissions that new files do not get"),
+        ("umask", Text("MODE", "an octal number", _mask), None, "permissions that new files do not get"),
         ("pidfile", _FILE, None, "a file for the process number of the supervisor"),
         ("daemon", Flag(), False, "go into the background"),
         ("control", Text("PATH|off"), None, "unix socket for webfw ctl; off for none"),

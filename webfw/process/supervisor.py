@@ -63,7 +63,8 @@ class Supervisor:
         self.program = program
         self.settings = settings
         self.generation = 1
-        self.started_at = time.time()
+        #: On the scale of ``time.monotonic()``, like all times here.
+        self.started_at = time.monotonic()
         #: How many workers there shall be.
         self.target = settings.workers
         #: Who serves, or is to, in each slot.
@@ -293,7 +294,7 @@ class Supervisor:
         return {
             "pid": os.getpid(),
             "state": "stopping" if self.stopping else "ready" if self.ready else "starting",
-            "uptime": round(time.time() - self.started_at, 1),
+            "uptime": round(time.monotonic() - self.started_at, 1),
             "generation": self.generation,
             "reload_error": self.reload_error,
             "successor": self.successor,
