@@ -57,6 +57,7 @@ def test_writing_finds_out_too() -> None:
     ours, theirs = channel_pair()
     theirs.close()
     assert not ours.send({"a": 1})
+    assert ours.receive() == []
     assert ours.ended
     ours.close()
 
@@ -142,3 +143,14 @@ def test_a_well_of_brackets_is_no_message() -> None:
         writer.sendall(b"[" * 50000 + b'\n{"a":1}\n')
         assert channel.receive() == [{"a": 1}]
         channel.close()
+
+
+def test_last_words_are_heard_by_who_could_not_answer() -> None:
+    ours, theirs = channel_pair()
+    theirs.send({"failed": "because"})
+    theirs.close()
+    assert not ours.send({"order": "reopen"})
+    assert not ours.send({"order": "reopen"})
+    assert ours.receive() == [{"failed": "because"}]
+    assert ours.ended
+    ours.close()

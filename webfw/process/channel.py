@@ -29,7 +29,8 @@ class Channel:
         self._unread = bytearray()
         self._unsent = bytearray()
         self._sending = threading.Lock()
-        #: Whether the other end is gone.
+        self._unheard = False
+        #: Whether the other end is gone, and its last words were received.
         self.ended = False
 
     def fileno(self) -> int:
@@ -43,11 +44,11 @@ class Channel:
         """
         data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
         with self._sending:
-            if self.ended or len(self._unsent) > MAX_UNSENT:
+            if self.ended or self._unheard or len(self._unsent) > MAX_UNSENT:
                 return False
             self._unsent += data
             self._flush()
-            return not self.ended
+            return not self._unheard
 
     def flush(self) -> None:
         """Send what waits, as far as it goes."""
@@ -55,13 +56,13 @@ class Channel:
             self._flush()
 
     def _flush(self) -> None:
-        while self._unsent and not self.ended:
+        while self._unsent and not (self.ended or self._unheard):
             try:
                 sent = self._sock.send(self._unsent)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                self.ended = True
+                self._unheard = True  # but what it has said before can be received
             else:
                 del self._unsent[:sent]
 
