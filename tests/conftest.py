@@ -4,6 +4,7 @@ Fixtures for all: ``expect_log``, and ``webfw_command`` which runs the command a
 """
 
 import asyncio
+import atexit
 import functools
 import gc
 import inspect
@@ -13,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -234,6 +236,14 @@ def expect_log(_log_guard: _LogGuard) -> Callable[..., Any]:
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@functools.cache
+def _runtime_directory() -> str:
+    """Where servers of the tests have their control sockets, which ``webfw ctl`` of whoever runs them must not find."""
+    directory = tempfile.mkdtemp(prefix="webfw-tests-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
+
+
 class Command:
     """A running ``python -m webfw ...``; its output is read line by line."""
 
@@ -241,7 +251,7 @@ class Command:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "webfw", *arguments],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": _runtime_directory(), **env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

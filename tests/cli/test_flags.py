@@ -23,6 +23,10 @@ def test_only_what_is_given() -> None:
     }
 
 
+def test_short_forms() -> None:
+    assert parse("-w", "4", "-b", ":80", "-b", "unix:/x") == {"workers": 4, "bind": [":80", "unix:/x"]}
+
+
 def test_switches_go_both_ways() -> None:
     assert parse("--preload", "--no-xheaders") == {"preload": True, "xheaders": False}
 

@@ -11,6 +11,9 @@ __all__ = ["add_settings", "given"]
 
 _PREFIX = "setting "
 
+#: What those who come from other servers type first.
+_SHORT = {"bind": "-b", "workers": "-w"}
+
 
 def add_settings(parser: argparse.ArgumentParser, names: Iterable[str] | None = None) -> None:
     """Give a parser the flags of settings.
@@ -39,7 +42,8 @@ def add_settings(parser: argparse.ArgumentParser, names: Iterable[str] | None = 
             kind = kind.kind
         if setting.default is not None:
             text += f" (default: {setting.show(setting.default)})".replace("%", "%%")
-        group.add_argument(setting.flag, type=_reader(kind), metavar=kind.metavar, help=text, **options)
+        flags = [_SHORT[name], setting.flag] if name in _SHORT else [setting.flag]
+        group.add_argument(*flags, type=_reader(kind), metavar=kind.metavar, help=text, **options)
 
 
 def _reader(kind: Kind) -> Callable[[str], Any]:
