@@ -35,7 +35,7 @@ def test_a_wrong_value_says_what_is_wanted(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit):
         parse("--workers", "none")
     assert (
-        "argument --workers: a whole number, 0 to 1024, or auto is wanted, not 'none'"
+        "argument -w/--workers: a whole number, 0 to 1024, or auto is wanted, not 'none'"
         in capsys.readouterr().err
     )
 

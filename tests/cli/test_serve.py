@@ -320,7 +320,7 @@ def test_a_broker_is_there_before_the_first_request_and_closed_after_the_last(se
         (
             ["served:app", "--bind", "nonsense"],
             2,
-            "webfw serve: argument --bind: bind address 'nonsense' has no port",
+            "webfw serve: argument -b/--bind: bind address 'nonsense' has no port",
         ),
         (["served:app", "--app-dir", "none"], 2, "webfw: the application directory 'none' does not exist"),
     ],
