@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import fanout, http, httpclient, websocket, wsgi
+from bench import fanout, http, httpclient, scale, websocket, wsgi
 
 BENCHES = {
     "http": http.main,
@@ -10,6 +10,7 @@ BENCHES = {
     "fanout": fanout.main,
     "wsgi": wsgi.main,
     "client": httpclient.main,
+    "scale": scale.main,
 }
 
 
