@@ -295,7 +295,7 @@ class Supervisor:
             "pid": os.getpid(),
             "state": "stopping" if self.stopping else "ready" if self.ready else "starting",
             "uptime": round(time.monotonic() - self.started_at, 1),
-            "generation": self.generation,
+            "generation": max((m.generation for m in self.slots.values()), default=self.generation),
             "reload_error": self.reload_error,
             "successor": self.successor,
             "target": self.target,
