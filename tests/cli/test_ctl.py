@@ -415,7 +415,11 @@ def test_a_status_in_full() -> None:
     busy = worker_of(1, lag=0.0123, requests=12345, connections=17, in_flight=3)
     blocked = worker_of(0, blocked=True, silent=12.3, memory=None)
     status = status_of(
-        successor=4711, reload_error="no reason", serving="a:b", workers=[former, busy, blocked]
+        successor=4711,
+        reload_error="no reason",
+        serving="a:b",
+        generation=3,  # which could not be loaded
+        workers=[former, busy, blocked],
     )
     assert status_text(status).splitlines() == [
         "webfw 1, process 7: ready, up 3s, generation 2, 2 of 2 workers ready",

@@ -11,9 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from webfw.process.channel import channel_pair
-from webfw.process.program import Program, TreeSettings
 from webfw.process.roster import Member, State, end_of, memory_of
-from webfw.process.supervisor import Supervisor
 from webfw.process.worker import Order
 
 
@@ -91,16 +89,3 @@ def test_memory() -> None:
     assert memory is not None
     assert memory > 5_000_000
     assert memory_of(2**22 + 1) is None
-
-
-def test_a_tree_is_of_the_generation_that_serves() -> None:
-    """And not of one that could not be loaded."""
-    supervisor = Supervisor(Program(), TreeSettings())
-    ours, theirs = channel_pair()
-    supervisor.generation = 3
-    assert supervisor.status()["generation"] == 3
-    supervisor.slots[0] = Member(0, 2, os.getpid(), ours)
-    assert supervisor.status()["generation"] == 2
-    ours.close()
-    theirs.close()
-    supervisor.selector.close()

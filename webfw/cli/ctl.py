@@ -262,7 +262,11 @@ def status_text(answer: Mapping[str, Any]) -> str:
     workers = sorted(answer["workers"], key=lambda w: (w["worker"], -w["age"]))
     serving = sum(w["state"] == "ready" for w in workers)
     who = f"webfw {answer['version']}, process {answer['pid']}: {answer['state']}, up {duration(answer['uptime'])}"
-    lines = [f"{who}, generation {answer['generation']}, {serving} of {answer['target']} workers ready"]
+    # The one that serves: what could not be loaded has a number too.
+    generation = max(
+        (w["generation"] for w in workers if w["state"] == "ready"), default=answer["generation"]
+    )
+    lines = [f"{who}, generation {generation}, {serving} of {answer['target']} workers ready"]
     if answer.get("serving"):
         lines.append(f"serving {answer['serving']}")
     if answer.get("successor"):

@@ -295,7 +295,7 @@ class Supervisor:
             "pid": os.getpid(),
             "state": "stopping" if self.stopping else "ready" if self.ready else "starting",
             "uptime": round(time.monotonic() - self.started_at, 1),
-            "generation": max((m.generation for m in self.slots.values()), default=self.generation),
+            "generation": self.generation,
             "reload_error": self.reload_error,
             "successor": self.successor,
             "target": self.target,
@@ -437,9 +437,7 @@ class Supervisor:
         self._back_off(number)
         if follows:
             self._to_replace.clear()
-            if self.reloading:
-                self.reloading = False
-                self.reload_error = f"worker {number} cannot be started: {error}"
+            self._reload_failed(f"worker {number} cannot be started: {error}")
 
     def _become_worker(self) -> None:
         """Let go of what is the supervisor's."""
@@ -553,13 +551,13 @@ class Supervisor:
             else:
                 self._to_replace.clear()
                 gen_log.error("%s %s: no reload, the former workers go on", member, why_of(member, status))
-                self._reload_failed(member, status)
+                self._reload_failed(f"{member} {why_of(member, status)}")
         elif member.state is State.STARTING:
             del self.slots[number]
             if self.ready:
                 delay = self._back_off(number)
                 gen_log.error("%s %s: next attempt in %g seconds", member, why_of(member, status), delay)
-                self._reload_failed(member, status)
+                self._reload_failed(f"{member} {why_of(member, status)}")
             else:
                 self.program.cannot_start(member, member.failure or why_of(member, status))
                 self.stop(status if member.failure and status > 0 else LOAD_FAILED, at_once=True)
@@ -576,10 +574,10 @@ class Supervisor:
                 f" in {delay:g} seconds" if delay else "",
             )
 
-    def _reload_failed(self, member: Member, status: int) -> None:
+    def _reload_failed(self, why: str) -> None:
         if self.reloading:
             self.reloading = False
-            self.reload_error = f"{member} {why_of(member, status)}"
+            self.reload_error = why
 
 
 class _EndedError(BaseException):
