@@ -60,8 +60,8 @@ def test_a_full_disk(start: Start, figure: Figure, small_disk: Path) -> None:
     assert server.stop() == 0
 
 
-def test_a_log_without_a_reader(start: Start, figure: Figure) -> None:
-    """Whoever read standard output is gone (EPIPE)."""
+def test_a_log_that_takes_nothing(start: Start, figure: Figure) -> None:
+    """Every line is lost, and none of it is waited for."""
     server = start("--workers", "1", "--access-log", "/dev/full")
     result = server.load(2).result()
     figure(str(result))
