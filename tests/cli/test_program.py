@@ -201,6 +201,11 @@ def test_sockets_of_their_own(serve: Start) -> None:
     assert command.stop(signal.SIGTERM)[0] == 0
 
 
+def test_several_workers_that_cannot_load_say_it_once(serve: Start) -> None:
+    status, output, errors = serve("--workers", "3", target="nosuch_module:app").end()
+    assert (status, output, errors.count("\n")) == (2, "", 1), errors
+
+
 def test_hooks(serve: Start, tmp_path: Path) -> None:
     (tmp_path / "tree_hooks.py").write_text(
         "import os\n"

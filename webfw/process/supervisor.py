@@ -541,7 +541,9 @@ class Supervisor:
         number = member.number
         if member in self.leaving:
             self.leaving.remove(member)
-            usual = self.stopping and status == 0
+            usual = self.stopping and (
+                status == 0 or not self.ready
+            )  # the start has failed, which is told already
             (gen_log.debug if usual else gen_log.info)("%s %s", member, how_of(status))
         elif self.successors.get(number) is member:
             del self.successors[number]
