@@ -484,7 +484,9 @@ def test_a_client_masks() -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("data", [None, 1, ["a"], bytearray(b"a"), memoryview(b"a"), {"a": 1}], ids=repr)
+@pytest.mark.parametrize(
+    "data", [None, 1, ["a"], bytearray(b"a"), memoryview(b"a"), {"a": 1}], ids=lambda v: type(v).__name__
+)
 def test_messages_are_str_or_bytes(server: bool, data: Any) -> None:
     for binary in (True, False):
         with pytest.raises(TypeError, match=f"must be str or bytes, not {type(data).__name__}"):
