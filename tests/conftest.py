@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -296,7 +297,12 @@ def _commands(directory: Path) -> Iterator[Callable[..., Command]]:
     finally:
         for command in started:
             if command.process.poll() is None:
-                command.process.kill()
+                # A tree ends at once; were its supervisor killed, the workers would first end what they are at.
+                command.process.send_signal(getattr(signal, "SIGQUIT", signal.SIGTERM))
+                try:
+                    command.process.communicate(timeout=10)
+                except subprocess.TimeoutExpired:
+                    command.process.kill()
             command.process.communicate()
 
 

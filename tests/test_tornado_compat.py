@@ -59,11 +59,14 @@ def test_a_submodule_is_the_module_of_webfw() -> None:
     )
 
 
-@pytest.mark.parametrize("name", sorted(tornado_compat._ROOMS))
-def test_every_room_of_tornado_is_there(name: str) -> None:
-    assert installed(
-        f"import tornado.{name}\nimport webfw.{name}\nprint(tornado.{name} is webfw.{name})"
-    ) == ("True")
+def test_every_room_of_tornado_is_there() -> None:
+    code = """
+        import importlib
+        for name in sorted(tornado_compat._ROOMS):
+            assert importlib.import_module("tornado." + name) is importlib.import_module("webfw." + name)
+        print(len(tornado_compat._ROOMS))
+        """
+    assert installed(code) == str(len(tornado_compat._ROOMS))
 
 
 def test_a_submodule_of_a_submodule() -> None:

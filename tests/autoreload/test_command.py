@@ -67,6 +67,7 @@ def test_a_frozen_program_is_started_as_it_was(monkeypatch: pytest.MonkeyPatch) 
     assert restart_command(["/opt/app", "-x"]) == ["/opt/app", "-x"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [["-uXdev"], ["-W", "error", "-X", "utf8=1"], ["-bbOOWd"], ["-I", "-S"], ["-X", "dev", "-sE", "-Wi"]],

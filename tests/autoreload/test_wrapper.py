@@ -218,6 +218,7 @@ print(sys.modules["__main__"].__dict__ is globals(), type(__loader__).__name__)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["-P"], ["-X", "dev"]])
 @pytest.mark.parametrize("target", [["../place/look.py", "a"], ["-m", "look", "a"]])
 def test_a_program_sees_what_it_sees_without(

@@ -221,6 +221,7 @@ def test_reload(tree: Start, ctl: Ctl) -> None:
     assert "\nthe last reload failed: worker 0 " in ctl().output
 
 
+@pytest.mark.slow
 def test_who_has_to_wait_is_told_why(tree: Start, ctl: Ctl) -> None:
     made = tree()
     made.application.write_text("VERSION = 2\nDELAY = 1.3")
@@ -273,6 +274,7 @@ sys.exit(supervisor.run())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "take_over"), [("str(os.getpid()) + '.sock'", "False"), ("'1000.sock'", "True")]
 )
@@ -322,6 +324,7 @@ def test_watching_into_a_pipe(tree: Start) -> None:
         assert watching.wait(PATIENCE) == 0
 
 
+@pytest.mark.slow
 def test_watching_as_json_until_the_server_ends(tree: Start) -> None:
     made = tree()
     command = [
@@ -347,6 +350,7 @@ def test_watching_as_json_until_the_server_ends(tree: Start) -> None:
         assert errors.startswith(f"webfw: the server at {made.path} ")
 
 
+@pytest.mark.slow
 def test_watching_on_a_terminal(tree: Start) -> None:
     made = tree()
     terminal, end = os.openpty()
@@ -366,6 +370,7 @@ def test_watching_on_a_terminal(tree: Start) -> None:
     assert b"\x1b[K\r\n" in shown
 
 
+@pytest.mark.slow
 def test_somebody_who_has_seen_enough(tree: Start) -> None:
     made = tree()
     command = [sys.executable, "-m", "webfw", "ctl", "--control", str(made.path), "status", "--watch", "0.1"]

@@ -99,6 +99,7 @@ def test_finds_the_application_and_shows_exceptions(dev: Start, place: Path) -> 
     assert "RuntimeError" in errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "body"), [("app:later()", "one"), ("app:wsgi", "wsgi")])
 def test_other_applications(dev: Start, target: str, body: str) -> None:
     command = dev(target)
@@ -120,6 +121,7 @@ def test_a_change_is_served(dev: Start, place: Path) -> None:
     assert command.stop(signal.SIGTERM)[0] == 0
 
 
+@pytest.mark.slow
 def test_the_setting_autoreload_stands_back(dev: Start, place: Path) -> None:
     """Also where there is a loop when the application is made, which starts its reloader then."""
     source = "from webfw.ioloop import IOLoop\nIOLoop.current()\n" + APP.replace("debug=False", "debug=True")
@@ -133,6 +135,7 @@ def test_the_setting_autoreload_stands_back(dev: Start, place: Path) -> None:
     assert ": starting again" not in command.stop(signal.SIGTERM)[2]
 
 
+@pytest.mark.slow
 def test_a_syntax_error_is_not_taken(dev: Start, place: Path) -> None:
     command = dev()
     url = command.url()
@@ -145,6 +148,7 @@ def test_a_syntax_error_is_not_taken(dev: Start, place: Path) -> None:
     command.stop(signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_loaded_is_shown_until_it_is_mended(dev: Start, place: Path) -> None:
     command = dev()
     url = command.url()
@@ -168,6 +172,7 @@ def test_what_cannot_be_loaded_is_shown_until_it_is_mended(dev: Start, place: Pa
     assert re.search(r"^webfw: importing 'app' failed: ", errors, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_broken_from_the_start(dev: Start, place: Path) -> None:
     (place / "app.py").write_text("import none_such_module_e\napp = 1\n")
     command = dev()
@@ -182,6 +187,7 @@ def test_broken_from_the_start(dev: Start, place: Path) -> None:
     assert "app:app is of type int; it must be an instance of" in errors
 
 
+@pytest.mark.slow
 def test_a_new_configuration_is_a_change(dev: Start, place: Path) -> None:
     (place / "webfw.toml").write_text('app = "app:app"\nbind = ["0.0.0.0:80"]\nuser = "nobody-has-this"\n')
     command = dev()
@@ -192,6 +198,7 @@ def test_a_new_configuration_is_a_change(dev: Start, place: Path) -> None:
     command.stop(signal.SIGTERM)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [
@@ -216,6 +223,7 @@ def test_what_is_refused(dev: Start, arguments: list[str], status: int, sentence
     assert errors.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_told_twice(dev: Start) -> None:
     command = dev("--bind", "0.0.0.0:0", "--open-to-network")
     command.url()
@@ -229,6 +237,7 @@ def test_port_of_the_environment_is_on_this_machine(webfw_command: Start, place:
     command.stop(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_unix_sockets_are_kept_too(webfw_command: Start, place: Path) -> None:
     command = webfw_command("dev", "--bind", "unix:dev.sock")
     command.url()

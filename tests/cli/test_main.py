@@ -72,6 +72,7 @@ def test_interrupted_while_importing(webfw_command: Callable[..., Any], tmp_path
     assert command.end() == (130, "", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("command", ["config", "completion bash"])
 def test_a_reader_that_has_enough(command: str, unbuffered: str) -> None:

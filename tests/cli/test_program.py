@@ -304,6 +304,7 @@ def children_of(pid: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="children are not told here")
 def test_an_upgrade_takes_over_the_sockets(serve: Start, tmp_path: Path) -> None:
     path = tmp_path / "web.sock"
@@ -329,6 +330,7 @@ def test_an_upgrade_takes_over_the_sockets(serve: Start, tmp_path: Path) -> None
     command.end()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="children are not told here")
 def test_an_upgrade_that_fails_changes_nothing(serve: Start, tmp_path: Path) -> None:
     path = tmp_path / "web.sock"
@@ -370,6 +372,7 @@ def test_an_upgrade_under_load_loses_no_request(serve: Start, loaded: Any, tmp_p
     assert "Non-2xx" not in output
 
 
+@pytest.mark.slow
 def test_what_is_published_reaches_all_workers(serve: Start, tmp_path: Path) -> None:
     (tmp_path / "tree_live.py").write_text(
         "import os\n"
@@ -546,6 +549,7 @@ app = Application([(r"/child/(\\w+)", Child), ("/", Who)])
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_what_the_application_forks_has_signals_of_its_own(serve: Start, tmp_path: Path, loop: str) -> None:
     if loop == "uvloop":

@@ -57,6 +57,7 @@ def loops() -> list[str]:
     return ["asyncio", "uvloop"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocked", loops(), indirect=True)
 def test_one_signal_ends_a_blocked_loop(blocked: Any) -> None:
     start = time.monotonic()
@@ -79,6 +80,7 @@ def test_two_signals_end_it_at_once(blocked: Any) -> None:
     assert blocked.stop(signal.SIGTERM)[0] in (143, 0)  # 0 where this process was too slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocked", loops(), indirect=True)
 def test_a_change_ends_a_blocked_loop(blocked: Any, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP.replace("60", "0"))

@@ -92,6 +92,7 @@ def test_failures(
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_django(webfw_command: Callable[..., Any], place: Path) -> None:
     pytest.importorskip("django")
     (place / "dj_site.py").write_text(DJANGO)

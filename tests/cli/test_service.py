@@ -147,6 +147,7 @@ def test_a_request_that_runs_is_answered_after_its_time_it_is_cut(serve: Start) 
     assert "connections cut that were busy after 0.2 seconds: 1" in errors
 
 
+@pytest.mark.slow
 def test_it_still_accepts_for_a_while(serve: Start) -> None:
     command = serve("--drain-delay", "1")
     url = command.url()
@@ -164,6 +165,7 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_health_and_readiness_of_an_address_of_their_own(serve: Start, free_port: int) -> None:
     admin = f"http://127.0.0.1:{free_port}"
     command = serve("--admin", f"127.0.0.1:{free_port}", "--drain-delay", "1")
@@ -179,6 +181,7 @@ def test_health_and_readiness_of_an_address_of_their_own(serve: Start, free_port
     assert command.end()[0] == 0
 
 
+@pytest.mark.slow
 def test_a_reload_is_ready_all_the_time(serve: Start, free_port: int) -> None:
     admin = f"http://127.0.0.1:{free_port}"
     command = serve("--admin", f"127.0.0.1:{free_port}")

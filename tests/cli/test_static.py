@@ -44,6 +44,7 @@ def test_the_current_directory_and_spa(webfw_command: Start, tmp_path: Path) -> 
     assert command.stop(signal.SIGTERM)[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [

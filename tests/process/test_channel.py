@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -115,6 +116,7 @@ def test_no_descriptor_is_inherited() -> None:
         assert len(list(Path("/proc/self/fd").iterdir())) == before - 2
 
 
+@pytest.mark.slow
 def test_several_threads_may_send() -> None:
     ours, theirs = channel_pair()
     threads = [

@@ -611,6 +611,7 @@ def test_a_reload_with_wrong_settings_says_why(tree: Callable[..., Controlled]) 
     assert made.command("reload") == {"ok": False, "error": "the settings are wrong: nonsense"}
 
 
+@pytest.mark.slow
 def test_a_reload_overtaken_by_another(tree: Callable[..., Controlled]) -> None:
     made = tree("workers=2", APPLICATION="VERSION = 1\nDELAY = 0.3")
     with made.commanded("reload") as first:
@@ -651,6 +652,7 @@ def test_a_tree_is_drained(tree: Callable[..., Controlled]) -> None:
     assert not made.path.exists()
 
 
+@pytest.mark.slow
 def test_stacks_of_workers_even_if_one_is_blocked(
     tree: Callable[..., Controlled], monkeypatch: pytest.MonkeyPatch
 ) -> None:

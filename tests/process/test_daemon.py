@@ -119,6 +119,7 @@ def test_the_command_ends_when_the_daemon_is_ready(directory: Path) -> None:
     assert started.note("finally") == ["x"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "end", ["daemon.ended(3)\nsys.exit({})", "sys.exit({})", "daemon.ended(None)\nsys.exit({})"]
 )

@@ -228,6 +228,7 @@ def test_an_interrupt_while_it_loads(tree: Start) -> None:
 # --- crashes ---
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="no limit of another process can be set here")
 def test_no_descriptor_for_a_worker(tree: Start) -> None:
     """It lives, says so, and has a worker when there is room; a reload that cannot be is over."""
@@ -425,6 +426,7 @@ def test_a_second_reload_during_the_first(tree: Start) -> None:
     site.until(lambda answer: answer[3] == "3")
 
 
+@pytest.mark.slow
 def test_a_reload_that_fails_does_not_end_the_one_after_it(tree: Start) -> None:
     site = tree("workers=2")
     site.expect("all ready")
@@ -551,6 +553,7 @@ def test_preload_shares_what_was_loaded(tree: Start) -> None:
     assert {site.ask()[1] for _ in range(10)} == {str(site.process.pid)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [("SIGTERM", 0), ("SIGINT", 0), ("SIGQUIT", 131)])
 def test_a_signal_while_it_preloads(
     tree: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str, status: int
