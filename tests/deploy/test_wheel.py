@@ -84,7 +84,7 @@ def stable(text: str) -> list[str]:
 
 def test_what_the_readme_shows_is_what_one_sees(site: Path) -> None:
     program, shown = readme()
-    assert len([line for line in program.splitlines() if not line.startswith("#")]) == 3
+    assert len([line for line in program.splitlines() if line and not line.startswith("#")]) == 3
     (site / "app.py").write_text(program)
     serve, *others = shown
     env = {
