@@ -4,13 +4,13 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn, Protocol
 
 from webfw.process.signals import signal_name
+from webfw.process.streams import flush_streams, silence
 
-__all__ = ["Daemon", "Pidfile", "PidfileError", "change_directory", "daemonize", "flush_streams", "set_umask"]
+__all__ = ["Daemon", "Pidfile", "PidfileError", "change_directory", "daemonize", "set_umask"]
 
 
 #: What reaches the daemon through who waits for it.
@@ -122,25 +122,6 @@ def _see_it_end(child: int, writer: int) -> NoReturn:
         _tell(writer, {"status": os.waitstatus_to_exitcode(status)})
     finally:
         os._exit(0)
-
-
-def silence() -> None:
-    """Let standard input, output and error lead nowhere."""
-    flush_streams()
-    null = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    if null > 2:
-        os.close(null)
-
-
-def flush_streams() -> None:
-    """Write what standard output and error keep, as far as it can be written; whoever is forked would do so again."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            # A pipe that nobody reads, a stream that is closed, an application's own that is none.
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                stream.flush()
 
 
 class _InterruptedError(Exception):

@@ -8,17 +8,19 @@ import os
 import secrets
 import selectors
 import signal
-import sys
 import threading
 import time
-from math import ceil, inf
-from pathlib import PurePosixPath
-from typing import Any, NoReturn
+from math import inf
+from typing import NoReturn
 
 from webfw.ioloop.backend import thread_event_loop
 from webfw.log import gen_log
+from webfw.process.cpus import cpu_count
+from webfw.process.roster import end_of, how_of
+from webfw.process.signals import SignalInbox
+from webfw.process.streams import flush_streams
 
-__all__ = ["PROCESS_TREE", "cpu_count", "fork_processes", "process_tree", "set_task_id", "task_id"]
+__all__ = ["PROCESS_TREE", "fork_processes", "process_tree", "set_task_id", "task_id"]
 
 #: The environment variable that `process_tree` is kept in.
 PROCESS_TREE = "WEBFW_PROCESS_TREE"
@@ -37,39 +39,6 @@ _task_id: int | None = None
 # The loops that were current before a fork.  They are the parent's: collecting one in a worker would close it, and
 # take its descriptors out of the epoll set that the processes share.
 _parents_loops: list[asyncio.AbstractEventLoop] = []
-
-
-def cpu_count() -> int:
-    """Return the number of processors this process may use, at least 1; it may be less than the machine has.
-
-    A limit of processor time, as containers have, counts as so many processors, a part of one as one.
-    """
-    if sys.version_info >= (3, 13):
-        count = os.process_cpu_count() or 1
-    elif hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
-    return max(1, ceil(min(count, _cpu_limit())))
-
-
-def _cpu_limit(groups: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> float:
-    """How many processors' time Linux gives to this process's control group (version 2), and to those around it."""
-    limit = inf
-    try:
-        with open(membership, encoding="utf-8") as file:
-            group = next(line[3:].strip() for line in file if line.startswith("0::"))
-    except (OSError, ValueError, StopIteration):
-        return limit
-    path = PurePosixPath("/", group)
-    for place in (path, *path.parents):
-        try:
-            with open(f"{groups}{place}/cpu.max", encoding="ascii") as file:
-                quota, period = map(int, file.read().split())
-            limit = min(limit, quota / period)
-        except (OSError, ValueError, ZeroDivisionError):  # none here, or "max"
-            pass
-    return limit
 
 
 def task_id() -> int | None:
@@ -146,32 +115,16 @@ class _Parent:
         #: When to ask again, and when to ask no more; on the scale of time.monotonic().
         self._terminate_at = self._kill_at = inf
         self._ending = False
-        # A signal writes a byte here, so that no signal can be missed between a look and a wait.
-        self._pipe = os.pipe()
-        for fd in self._pipe:
-            os.set_blocking(fd, False)
-        self._old_wakeup = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-        self._old: dict[int, Any] = {signal.SIGCHLD: signal.signal(signal.SIGCHLD, self._child_ended)}
+        numbers = [signal.SIGCHLD]
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             old = signal.getsignal(signum)
-            if old in (signal.SIG_IGN, None) or (signum == signal.SIGHUP and old != signal.SIG_DFL):
-                continue
-            self._old[signum] = signal.signal(signum, self._was_told)
+            if old not in (signal.SIG_IGN, None) and (signum != signal.SIGHUP or old == signal.SIG_DFL):
+                numbers.append(signum)
+        self._inbox = SignalInbox(numbers)
 
-    # Signals.
-
-    def _child_ended(self, signum: int, frame: Any) -> None:
-        pass  # what counts is that the wait ends
-
-    def _was_told(self, signum: int, frame: Any) -> None:
-        self._told.append(signum)
-
-    def _restore(self) -> None:
-        signal.set_wakeup_fd(self._old_wakeup)
-        for signum, old in self._old.items():
-            signal.signal(signum, signal.SIG_DFL if old is None else old)
-        for fd in self._pipe:
-            os.close(fd)
+    def _hear(self) -> None:
+        """Take note of what signals have said; of a child that has ended, `_reap` finds out."""
+        self._told += [signum for signum in self._inbox.take() if signum != signal.SIGCHLD]
 
     # Children.
 
@@ -186,11 +139,9 @@ class _Parent:
 
     def _fork(self, number: int) -> bool:
         """True in the child."""
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()  # or each child would write it once more
+        flush_streams()
         # Held back, so that a child whose handlers are still the parent's does not take a signal for the parent.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, self._old)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, self._inbox.numbers)
         loop = thread_event_loop()  # from 3.12 on, asyncio forgets it in a child
         try:
             try:
@@ -207,23 +158,20 @@ class _Parent:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _become_child(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        self._old_wakeup = -1  # if there was one, it belongs to a loop of the parent's
-        self._restore()
+        self._inbox.close(in_child=True)
         if loop is not None:
             _parents_loops.append(loop)
             asyncio.set_event_loop(None)
 
     def _watch(self) -> int | None:
         with getattr(selectors, "PollSelector", selectors.SelectSelector)() as selector:
-            selector.register(self._pipe[0], selectors.EVENT_READ)
+            selector.register(self._inbox, selectors.EVENT_READ)
+            self._hear()
             self._end_what_must()
             while self._children:
                 until = min(self._terminate_at, self._kill_at)
                 selector.select(None if until == inf else max(0.0, until - time.monotonic()))
-                try:
-                    os.read(self._pipe[0], 4096)
-                except BlockingIOError:
-                    pass  # the time was over
+                self._hear()
                 for number in self._reap():
                     if self._fork(number):
                         return number
@@ -235,15 +183,11 @@ class _Parent:
         again = []
         for pid, number in list(self._children.items()):
             # Each by its id: other children of the program are none of our business.
-            try:
-                done, status = os.waitpid(pid, os.WNOHANG)
-            except ChildProcessError:  # somebody else has waited for it
-                done, status = pid, 0
-            if not done:
+            code = end_of(pid)
+            if code is None:
                 continue
             del self._children[pid]
-            code = os.waitstatus_to_exitcode(status)
-            how = f"was killed by {_name(-code)}" if code < 0 else f"ended with status {code}"
+            how = how_of(code)
             if code == 0 or self._ending or self._told:
                 gen_log.info("worker %d (process %d) %s", number, pid, how)
             elif self._restarts_left > 0:
@@ -282,17 +226,10 @@ class _Parent:
 
     def leave(self) -> NoReturn:
         """End the parent, whose children have all ended; it does not return."""
-        self._restore()
+        self._inbox.close()
         if self._failure and not self._told:
             raise RuntimeError(self._failure)
         if self._told:
             # What the signal would have done, had nobody waited for the children; often that is the end.
             signal.raise_signal(self._told[0])
         raise SystemExit(0)
-
-
-def _name(signum: int) -> str:
-    try:
-        return signal.Signals(signum).name
-    except ValueError:
-        return f"signal {signum}"

@@ -14,11 +14,11 @@ from typing import Any
 
 from webfw.log import gen_log
 from webfw.process.channel import channel_pair
-from webfw.process.daemon import flush_streams
 from webfw.process.fork import process_tree, set_task_id
 from webfw.process.program import Guest, Program, TreeSettings
 from webfw.process.roster import Member, State, end_of, how_of, memory_of, why_of
 from webfw.process.signals import SignalInbox
+from webfw.process.streams import flush_streams
 from webfw.process.worker import LOAD_FAILED, Order, Worker, not_here
 
 __all__ = ["Program", "Supervisor", "TreeSettings"]
