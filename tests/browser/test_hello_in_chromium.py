@@ -10,7 +10,6 @@ import pytest
 selenium = pytest.importorskip("selenium")
 
 from selenium import webdriver  # noqa: E402
-from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
@@ -68,12 +67,11 @@ def text_of(page: Any, css: str, has: str = "") -> str:
     """The element's text, once it is there and contains ``has``."""
 
     def there(driver: Any) -> str:
-        text = driver.find_element(By.CSS_SELECTOR, css).text
+        # In one step: between finding an element and reading it, the page may be replaced by the next one.
+        text = driver.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", css)
         return text if has in text else ""
 
-    # Between finding an element and reading it the page may have been replaced by the next one.
-    wait = WebDriverWait(page, 20, poll_frequency=0.05, ignored_exceptions=[StaleElementReferenceException])
-    return wait.until(there)
+    return WebDriverWait(page, 20, poll_frequency=0.05).until(there)
 
 
 def test_page_is_styled_and_fits(page: Any) -> None:
