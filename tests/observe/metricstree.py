@@ -15,8 +15,9 @@ from webfw.httpserver import HTTPServer
 from webfw.observe.admin import HealthFront, admin_application
 from webfw.observe.health import Readiness
 from webfw.observe.metrics import Metrics, SharedMetrics
+from webfw.process.program import Program, TreeSettings
 from webfw.process.roster import Member, State
-from webfw.process.supervisor import Program, Supervisor, TreeSettings
+from webfw.process.supervisor import Supervisor
 from webfw.process.worker import Worker
 from webfw.routing import PathMatches, Rule, RuleRouter
 

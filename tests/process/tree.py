@@ -18,8 +18,9 @@ from typing import Any
 from webfw.process.control import ControlServer
 from webfw.process.daemon import Pidfile, daemonize
 from webfw.process.identity import find_identity
+from webfw.process.program import Program, TreeSettings
 from webfw.process.roster import Member
-from webfw.process.supervisor import Program, Supervisor, TreeSettings
+from webfw.process.supervisor import Supervisor
 from webfw.process.systemd import Notifier
 from webfw.process.worker import LOAD_FAILED, Order, Worker
 

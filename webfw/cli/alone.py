@@ -20,8 +20,6 @@ __all__ = ["Alone", "serve_alone"]
 class Alone:
     """Stands for the supervisor in a process without one: orders come from signals."""
 
-    default_broker = "memory:"
-
     def __init__(self, graceful_timeout: float) -> None:
         self.report: Callable[[], Mapping[str, Any]] | None = None
         self.reopen_logs: Callable[[], None] | None = None

@@ -235,8 +235,10 @@ class ServeProgram(Program):
             wanted, loaded = self._loaded or load_all(configuration, self.logs)
             gc.freeze()
             worker.reopen_logs = self.logs.reopen
-            number = worker.number
-            Service(worker, configuration, self.listeners, number, wanted, loaded, self._metrics).run()
+            number, shared = worker.number, self._metrics
+            Service(
+                worker, configuration, self.listeners, number, wanted, loaded, shared, default_broker="workers:"
+            ).run()
         except CommandError as error:
             worker.failed(_told(error, configuration["log_level"]))
             return error.status

@@ -47,10 +47,7 @@ class Post(Protocol):
     """Who tells a server what to do: a supervisor's worker, or `Alone`."""
 
     report: Callable[[], Mapping[str, Any]] | None
-    reopen_logs: Callable[[], None] | None
     replaced: bool
-    #: The broker of applications that name none.
-    default_broker: str
 
     def attach(self) -> None: ...
 
@@ -115,17 +112,19 @@ class Service:
     :param wanted: what is served, and where it is.
     :param loaded: the same, imported.
     :param shared: where the processes of a tree count together.
+    :param default_broker: the broker of applications that name none.
     """
 
     def __init__(
         self,
-        post: "Post",
+        post: Post,
         configuration: Configuration,
         listeners: Listeners,
         number: int,
         wanted: Sequence[Place],
         loaded: Sequence[Any],
         shared: SharedMetrics | None = None,
+        default_broker: str = "memory:",
     ) -> None:
         self.post = post
         self.configuration = configuration
@@ -134,6 +133,7 @@ class Service:
         self._wanted = wanted
         self._loaded = loaded
         self._shared = shared
+        self._default_broker = default_broker
         self._cut = 0
         self._readiness = Readiness()
         self.server: HTTPServer
@@ -157,7 +157,7 @@ class Service:
         self.server = HTTPServer(front, observer=observers, **_server_options(configuration))
         admin = HTTPServer(admin_application(self._readiness, metrics))
         post.report = self._reporter()
-        async with _brokers(_applications(callback), post.default_broker):
+        async with _brokers(_applications(callback), self._default_broker):
             post.attach()
             self.server.add_sockets(self.listeners.sockets(self.number))
             admin.add_sockets([listener.socket for listener in self.listeners.admin])

@@ -122,7 +122,7 @@ def how_of(status: int) -> str:
 
 
 def why_of(member: Member, status: int) -> str:
-    """Why it was never ready; the traceback, if there is one, was printed by the worker itself."""
+    """Why it was never ready, in one sentence: the last of what it has said of that."""
     if member.failure:
         return f"cannot serve: {member.failure.strip().splitlines()[-1]}"
     return f"{how_of(status)} before it was ready"

@@ -15,13 +15,14 @@ from typing import Any
 from webfw.log import gen_log
 from webfw.process.channel import channel_pair
 from webfw.process.fork import process_tree, set_task_id
+from webfw.process.offspring import not_here
 from webfw.process.program import Guest, Program, TreeSettings
 from webfw.process.roster import Member, State, end_of, how_of, memory_of, why_of
 from webfw.process.signals import SignalInbox
 from webfw.process.streams import flush_streams
-from webfw.process.worker import LOAD_FAILED, Order, Worker, not_here
+from webfw.process.worker import LOAD_FAILED, Order, Worker
 
-__all__ = ["Program", "Supervisor", "TreeSettings"]
+__all__ = ["Supervisor"]
 
 #: Seconds between the signal that asks a silent worker for its stack (SIGABRT) and the one that ends it (SIGKILL).
 ABORT_GRACE = 2.0
@@ -81,7 +82,7 @@ class Supervisor:
         )
         self._status = 0
         self._child: Worker | None = None
-        self._to_replace: list[tuple[int, str]] = []
+        self._to_replace: list[int] = []
         #: The slots for which `Program.forking` was called.
         self._prepared: set[int] = set()
         self._crashes: dict[int, int] = {}
@@ -223,7 +224,7 @@ class Supervisor:
         self._crashes.clear()  # it may be better now
         self._not_before.clear()
         gen_log.info("reload: generation %d", self.generation)
-        self._to_replace = [(number, "reload") for number in sorted(self.slots)]
+        self._to_replace = sorted(self.slots)
 
     def resize(self, workers: int) -> None:
         """Have so many workers from now on.
@@ -372,18 +373,14 @@ class Supervisor:
                 self._retire(number, f"{memory / 1048576:.0f} MiB of memory")
 
     def _retire(self, number: int, reason: str) -> None:
-        if (
-            not self.stopping
-            and number not in self.successors
-            and all(number != n for n, _ in self._to_replace)
-        ):
+        if not self.stopping and number not in self.successors and number not in self._to_replace:
             gen_log.info("%s is to be replaced: %s", self.slots[number], reason)
-            self._to_replace.append((number, reason))
+            self._to_replace.append(number)
 
     def _replace_next(self) -> None:
         """Start a successor, one at a time; whom it follows serves until it is ready."""
         while self._to_replace and not self.successors and self._child is None:
-            number, _ = self._to_replace[0]
+            number = self._to_replace[0]
             current = self.slots.get(number)
             if current is None or number >= self.target:
                 del self._to_replace[0]
@@ -541,9 +538,8 @@ class Supervisor:
         number = member.number
         if member in self.leaving:
             self.leaving.remove(member)
-            usual = self.stopping and (
-                status == 0 or not self.ready
-            )  # the start has failed, which is told already
+            # Where the start has failed, that is told already.
+            usual = self.stopping and (status == 0 or not self.ready)
             (gen_log.debug if usual else gen_log.info)("%s %s", member, how_of(status))
         elif self.successors.get(number) is member:
             del self.successors[number]

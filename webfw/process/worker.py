@@ -4,17 +4,17 @@ import asyncio
 import enum
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from webfw.log import gen_log
+from webfw.process import offspring
 from webfw.process.channel import Channel
 from webfw.process.signals import signal_name
 from webfw.process.watchdog import Watchdog, stacks
 
-__all__ = ["BEAT", "LOAD_FAILED", "Order", "Worker", "not_here"]
+__all__ = ["BEAT", "LOAD_FAILED", "Order", "Worker"]
 
 #: Seconds between two heartbeats, at most.
 BEAT = 1.0
@@ -35,48 +35,6 @@ class Order(enum.Enum):
     STOP = "stop"
 
 
-#: The signals that the loop of this process has taken, with what handles them.
-_taken: dict[int, Any] = {}
-
-_forking = threading.local()
-
-
-def not_here(number: int, frame: object) -> None:
-    """Handle a signal that is for the supervisor."""
-
-
-# In what an application forks, as multiprocessing does, signals mean what they always mean.  Else they would be ignored
-# there, and written into the pipe by which the loop of the worker learns of its own.
-
-
-def _before_fork() -> None:
-    if _taken:  # held back until the child knows what to do
-        _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-
-
-def _after_fork() -> None:
-    mask = vars(_forking).pop("mask", None)
-    if mask is not None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _in_child() -> None:
-    if "mask" not in vars(_forking):
-        return
-    signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals():
-        handler = signal.getsignal(number)
-        if handler is not_here or (number in _taken and handler == _taken[number]):
-            usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-            signal.signal(number, usual)
-    _taken.clear()
-    _after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
-
-
 class Worker:
     """The child's side of the line to its supervisor.
 
@@ -91,8 +49,6 @@ class Worker:
     def __init__(self, number: int, generation: int, channel: Channel, blocked_after: float = 1.0) -> None:
         self.number = number
         self.generation = generation
-        #: Where applications publish that name no other place: all workers of the tree hear it.
-        self.default_broker = "workers:"
         #: Called when log files are to be opened anew.
         self.reopen_logs: Callable[[], None] | None = None
         #: Whether another worker serves in its place already, when it is told to drain.
@@ -133,7 +89,7 @@ class Worker:
         loop.add_reader(self._channel.fileno(), self._received)
         for number, order in ((signal.SIGTERM, Order.DRAIN), (signal.SIGQUIT, Order.STOP)):
             loop.add_signal_handler(number, self._signalled, number, order)
-            _taken[number] = signal.getsignal(number)
+            offspring.taken[number] = signal.getsignal(number)
         self.guard()
         self._due = loop.time()
         self._beat()
@@ -167,7 +123,7 @@ class Worker:
             self._loop.remove_reader(self._channel.fileno())
         for number in (signal.SIGTERM, signal.SIGQUIT):
             self._loop.remove_signal_handler(number)
-        _taken.clear()
+        offspring.taken.clear()
 
     def _beat(self) -> None:
         assert self._loop is not None
