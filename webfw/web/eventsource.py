@@ -251,8 +251,11 @@ class EventSourceHandler(LiveHandler):
             data = _event(encode_cursor(self._positions()), self._form(event, _text, _text))
         else:
             # Most streams have one channel: then an event is the same for every client.
-            cursor = encode_cursor({event.channel: event.id})
-            data = self._form(event, EventSourceHandler, lambda made: _event(cursor, _text(made)))
+            data = self._form(
+                event,
+                EventSourceHandler,
+                lambda made: _event(encode_cursor({event.channel: event.id}), _text(made)),
+            )
         self._send(data, place.recovering)
 
     def _live_joined(self, place: Place) -> None:
