@@ -17,7 +17,7 @@ import pytest
 
 from tests.process.test_control import Controlled
 from webfw.cli import ctl as module
-from webfw.cli.ctl import duration, stacks_text, status_text, table
+from webfw.cli.ctl import duration, stacks_text, status_text
 from webfw.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -466,7 +466,3 @@ def test_stacks_of_workers_that_cannot_say() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
-
-
-def test_a_table() -> None:
-    assert table([["a", "long name"], ["123", "4"]]) == ["  a  long name", "123          4"]

@@ -3,6 +3,10 @@
 from webfw.cli.tables import plural, printable, table
 
 
+def test_numbers_stand_at_the_right() -> None:
+    assert table(["a", "long name"], [["123", "4"]], right=True) == "  a  long name\n123          4"
+
+
 def test_columns_are_aligned_and_nothing_trails() -> None:
     text = table(["NAME", "VALUE"], [["bind", "127.0.0.1:8000"], ["graceful_timeout", "30"]])
     assert text.split("\n") == [

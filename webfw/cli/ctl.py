@@ -5,11 +5,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from webfw.cli.errors import FAILED, USAGE, CommandError
 from webfw.cli.sources import read_configuration
+from webfw.cli.tables import table
 from webfw.process.control import ControlError, directories
 from webfw.process.controlclient import ControlClient, find_servers
 
@@ -274,15 +275,10 @@ def status_text(answer: Mapping[str, Any]) -> str:
     if answer.get("reload_error"):
         lines.append(f"the last reload failed: {answer['reload_error']}")
     if workers:
-        rows = [[name for name, _ in _COLUMNS], *([show(w) for _, show in _COLUMNS] for w in workers)]
-        lines += ["", *table(rows)]
+        heading = [name for name, _ in _COLUMNS]
+        rows = [[show(worker) for _, show in _COLUMNS] for worker in workers]
+        lines += ["", table(heading, rows, right=True)]
     return "\n".join(lines)
-
-
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with the cells of each column below each other, at its right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 
 
 def stacks_text(worker: Mapping[str, Any]) -> str:

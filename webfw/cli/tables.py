@@ -5,18 +5,22 @@ from collections.abc import Iterable, Sequence
 __all__ = ["plural", "printable", "table"]
 
 
-def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lay out rows below their heading, in columns that are aligned at the left.
+def table(heading: Sequence[str], rows: Iterable[Sequence[str]], *, right: bool = False) -> str:
+    """Lay out rows below their heading, in columns.
 
     :param heading: the names of the columns.
     :param rows: each with as many texts as there are columns; what could disturb a terminal is escaped.
+    :param right: whether columns are aligned at the right, as numbers are, and not at the left.
     :returns: lines without spaces at their ends; columns in which no row has anything are left out.
     """
     lines = [[printable(cell) for cell in row] for row in rows]
     used = [index for index in range(len(heading)) if any(line[index] for line in lines)]
     lines.insert(0, list(heading))
     widths = {index: max(len(line[index]) for line in lines) for index in used}
-    return "\n".join("  ".join(line[index].ljust(widths[index]) for index in used).rstrip() for line in lines)
+    align = str.rjust if right else str.ljust
+    return "\n".join(
+        "  ".join(align(line[index], widths[index]) for index in used).rstrip() for line in lines
+    )
 
 
 def printable(text: str) -> str:
