@@ -11,7 +11,16 @@ import pytest
 import trustme
 
 from webfw.cli.errors import FAILED, USAGE, CommandError
-from webfw.cli.listeners import INHERITED, Listeners, bind_all, close_all, tls_context
+from webfw.cli.listeners import INHERITED, Listener, Listeners, tls_context
+
+
+def bind_all(addresses: list[str]) -> list[Listener]:
+    return list(Listeners(addresses, environ={}))
+
+
+def close_all(listeners: list[Listener]) -> None:
+    for listener in listeners:
+        listener.close()
 
 
 def test_binds_every_address(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator, MutableMapping, Sequence
+from itertools import chain
 
 from webfw.cli.errors import FAILED, USAGE, CommandError
 from webfw.netutil import bind_sockets, bind_unix_socket, parse_bind
 from webfw.process.identity import find_owner
 
-__all__ = ["INHERITED", "Listener", "Listeners", "bind_all", "close_all", "tls_context"]
+__all__ = ["INHERITED", "Listener", "Listeners", "tls_context"]
 
 #: The environment variable in which a supervisor hands its sockets to the one that takes over: JSON of the descriptors
 #: by address.
@@ -190,7 +191,7 @@ class Listeners:
 
     def close(self) -> None:
         """Close all, and remove the files of unix sockets unless another process has them."""
-        for listener in [*self, *(self._by_address.get(self._admin, ()) if self._admin else ())]:
+        for listener in chain.from_iterable(self._by_address.values()):
             if self._handed_over:
                 listener.socket.close()
             else:
@@ -198,21 +199,6 @@ class Listeners:
         for sockets in self._of_slot.values():
             for sock in sockets:
                 sock.close()
-
-
-def bind_all(addresses: Sequence[str]) -> list[Listener]:
-    """Bind every address, or none.
-
-    :param addresses: each ``HOST:PORT``, ``[IPv6]:PORT``, ``:PORT``, ``unix:PATH`` or ``fd://NUMBER``.
-    :raises CommandError: with status 2 for a malformed address, with status 1 when it cannot be bound.
-    """
-    return list(Listeners(addresses, environ={}))
-
-
-def close_all(listeners: Sequence[Listener]) -> None:
-    """Close every listener."""
-    for listener in listeners:
-        listener.close()
 
 
 def _listeners(
