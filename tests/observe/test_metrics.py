@@ -20,7 +20,7 @@ import pytest
 from tests.httpserver import conftest
 from webfw.httpserver import HTTPServer
 from webfw.observe import counts
-from webfw.observe.metrics import BUCKETS, FAMILIES, Metrics, MetricsHandler, SharedMetrics
+from webfw.observe.metrics import BUCKETS, FAMILIES, Metrics, MetricsHandler, SharedMetrics, check_metrics
 from webfw.observe.shared import VARIABLE
 from webfw.pubsub import MemoryBroker
 from webfw.testing.client import Client
@@ -318,6 +318,17 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
         Metrics()
     with pytest.raises(ImportError, match=r"pip install webfw\[metrics\]"):
         SharedMetrics()
+    with pytest.raises(ImportError, match=r"pip install webfw\[metrics\]"):
+        check_metrics()
+
+
+def test_a_check_counts_nothing() -> None:
+    code = (
+        "import prometheus_client, webfw.observe.metrics as m; m.check_metrics(); "
+        "print(prometheus_client.generate_latest().decode())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "webfw" not in done.stdout
 
 
 def test_the_default_registry() -> None:

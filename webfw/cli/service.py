@@ -18,7 +18,7 @@ from webfw.log import gen_log
 from webfw.observe import AccessLog, RequestIds
 from webfw.observe.admin import HealthFront, admin_application
 from webfw.observe.health import Readiness
-from webfw.observe.metrics import Metrics, SharedMetrics
+from webfw.observe.metrics import Metrics, SharedMetrics, check_metrics
 from webfw.observe.tracing import Tracing
 from webfw.process.worker import Order
 from webfw.pubsub import BrokerError
@@ -71,7 +71,7 @@ def check_observation(configuration: Configuration) -> None:
         raise CommandError(f"{origin}: which address? write --admin 127.0.0.1:9100 for example", USAGE)
     try:
         if configuration["metrics"]:
-            Metrics()
+            check_metrics()
         if configuration["tracing"]:
             Tracing()
     except ImportError as error:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
-__all__ = ["BUCKETS", "Metrics", "MetricsHandler", "SharedMetrics"]
+__all__ = ["BUCKETS", "Metrics", "MetricsHandler", "SharedMetrics", "check_metrics"]
 
 #: Upper bounds of the classes that durations of requests are counted in, in seconds: 1, 2.5 and 5 of each power of ten,
 #: so that a quantile is known to a factor of 2.5, from what a handler needs that only looks something up to what nobody
@@ -108,6 +108,14 @@ def _prometheus() -> Any:
     except ImportError as error:
         raise ImportError("metrics need the package prometheus-client: pip install webfw[metrics]") from error
     return prometheus_client
+
+
+def check_metrics() -> None:
+    """Find out whether anything can be counted, without beginning to.
+
+    :raises ImportError: prometheus-client is not installed.
+    """
+    _prometheus()
 
 
 class _Histogram:
