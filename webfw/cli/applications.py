@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,7 @@ async def assemble(wanted: Sequence[Place], loaded: Sequence[Any], settings: Map
 async def _callback(place: Place, app: Any, settings: Mapping[str, Any]) -> Callback:
     if inspect.isawaitable(app):  # an async factory
         try:
-            app = await _awaited(app)
+            app = await app
         except (Exception, SystemExit) as error:
             # Border: the application's own code.
             raise load_failure(f"calling {place.target} failed", error) from error
@@ -108,10 +108,6 @@ async def _callback(place: Place, app: Any, settings: Mapping[str, Any]) -> Call
             own.setdefault(name, value)
     callback: Callback = app
     return callback
-
-
-async def _awaited(app: Awaitable[Any]) -> Any:
-    return await app
 
 
 class Site(RuleRouter):

@@ -1,13 +1,13 @@
 """How a command fails: one sentence and an exit status, raised anywhere below ``main``; nothing else."""
 
+from webfw.process.worker import LOAD_FAILED
+
 __all__ = ["FAILED", "LOAD_FAILED", "USAGE", "CommandError"]
 
 #: Exit status when what was asked for could not be done.
 FAILED = 1
 #: Exit status when the command line itself was wrong.
 USAGE = 2
-#: Exit status when the application cannot be loaded.
-LOAD_FAILED = 3
 
 
 class CommandError(Exception):

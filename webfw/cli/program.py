@@ -237,7 +237,14 @@ class ServeProgram(Program):
             worker.reopen_logs = self.logs.reopen
             number, shared = worker.number, self._metrics
             Service(
-                worker, configuration, self.listeners, number, wanted, loaded, shared, default_broker="workers:"
+                worker,
+                configuration,
+                self.listeners,
+                number,
+                wanted,
+                loaded,
+                shared,
+                default_broker="workers:",
             ).run()
         except CommandError as error:
             worker.failed(_told(error, configuration["log_level"]))
