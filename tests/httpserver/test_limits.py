@@ -15,6 +15,7 @@ def test_the_defaults_keep_slow_clients_off() -> None:
     limits = Limits()
     assert (limits.header_timeout, limits.idle_timeout, limits.tls_handshake_timeout) == (10, 75, 10)
     assert (limits.min_body_rate, limits.body_grace, limits.write_timeout) == (240, 20, 60)
+    assert (limits.min_write_rate, limits.write_grace) == (240, 60)
     assert limits.body_timeout == 0
     assert limits.head == HeadLimits(max_target=32 * 1024)
     assert limits.shortest() == limits.linger_timeout == 2
@@ -35,7 +36,7 @@ def test_nothing_is_negative(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_zero(name: str) -> None:
     """Off, or nothing at all; but a body cannot be handed on in pieces of none."""
-    if name in ("chunk_size", "body_grace"):
+    if name in ("chunk_size", "body_grace", "write_grace"):
         with pytest.raises(ValueError, match=name):
             Limits(**{name: 0})
     else:
@@ -51,9 +52,11 @@ def test_the_sweep_is_as_fine_as_the_shortest_deadline() -> None:
             "write_timeout",
             "linger_timeout",
             "min_body_rate",
+            "min_write_rate",
         ),
         0,
     )
     assert Limits(**off).shortest() == 60
     assert Limits(**off | {"body_timeout": 3.0}).shortest() == 3
     assert Limits(**off | {"min_body_rate": 1, "body_grace": 2}).shortest() == 2
+    assert Limits(**off | {"min_write_rate": 1, "write_grace": 2}).shortest() == 2

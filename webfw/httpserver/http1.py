@@ -14,6 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from webfw.httpserver.exchange import DONE, Upgraded
 from webfw.httpserver.http1body import RequestBody, inflate_of
+from webfw.httpserver.http1deadlines import (
+    ANSWER,
+    BETWEEN,
+    BODY,
+    CLOSING,
+    DETACHED,
+    HEAD,
+    IDLE,
+    LINGER,
+    Deadlines,
+)
 from webfw.httpserver.http1exchange import Http1Exchange, plain_answer
 from webfw.iostream import IOStream, StreamClosedError
 from webfw.iostream.wire import Wire
@@ -27,18 +38,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ServerConnection"]
 
-#: What a connection is doing, which decides what arriving bytes are and what its deadline means:
-#: a head is incomplete or to come (HEAD, IDLE); a body is read; the answer is waited for; the answer is made, but the
-#: next request must not begin yet; input is dropped until the client has closed; the wire is closed; it is not ours.
-HEAD, IDLE, BODY, ANSWER, BETWEEN, LINGER, CLOSING, DETACHED = range(8)
-
 #: Pipelined requests answered before the loop gets its turn.
 PIPELINE_BURST = 32
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class ServerConnection:
+class ServerConnection(Deadlines):
     """One client of a server, from accept to close.
 
     :ivar asked: whether a delegate was asked to take a request, who is to be told when the connection ends.
@@ -50,7 +56,6 @@ class ServerConnection:
     __slots__ = (
         "__weakref__",
         "_body",
-        "_due",
         "_eof",
         "_held",
         "_linger_left",
@@ -59,15 +64,11 @@ class ServerConnection:
         "_processing",
         "_resume_handle",
         "_seen",
-        "_stall_due",
-        "_stall_mark",
         "_tail",
-        "_waiters",
         "_waiting",
         "asked",
         "begin",
         "context",
-        "deadline",
         "exchange",
         "limits",
         "server",
@@ -78,6 +79,7 @@ class ServerConnection:
     exchange_type: type[Http1Exchange] = Http1Exchange
 
     def __init__(self, server: "HTTPServer", wire: Wire, context: "RequestContext") -> None:
+        super().__init__()
         self.server = server
         self.wire = wire
         self.context = context
@@ -100,12 +102,7 @@ class ServerConnection:
         self._body: RequestBody | None = None
         self._waiting: asyncio.Future[Any] | None = None
         self._eof = False
-        self._waiters: list[asyncio.Future[None]] | None = None
         self._resume_handle: asyncio.Handle | None = None
-        #: The deadline for the client to take some of the answer, and the phase's own one while that runs.
-        self._stall_due = inf
-        self._stall_mark = 0
-        self._due = inf
 
     # Bytes in.
 
@@ -529,33 +526,6 @@ class ServerConnection:
         if exchange is not None:
             exchange.connection_lost()
 
-    def stalled(self) -> "asyncio.Future[None]":
-        """A future of the peer taking enough of what was written; sets the deadline for that."""
-        future: asyncio.Future[None] = self.wire.loop.create_future()
-        if self.wire.closing:
-            _close_future(future)
-        elif self._waiters is None:
-            self._waiters = [future]
-            self._watch_stall()
-        else:
-            self._waiters.append(future)
-        return future
-
-    def _wake(self, closed: bool = False) -> None:
-        waiters, self._waiters = self._waiters, None
-        for future in waiters or ():
-            if not future.done():
-                _close_future(future) if closed else future.set_result(None)
-
-    def resume_writing(self) -> None:
-        """The peer has taken enough (the `Consumer` interface)."""
-        if self._stall_due != inf and self._phase < LINGER:
-            self._stall_due = inf
-            self.deadline = self._due
-        self._wake()
-        if self._phase == BETWEEN:
-            self._next()
-
     def eof_received(self) -> bool:
         """The client has closed its side (the `Consumer` interface)."""
         exchange = self.exchange
@@ -620,48 +590,6 @@ class ServerConnection:
         self._wake()
         return rest
 
-    # Deadlines.
-
-    def _set_deadline(self, due: float) -> None:
-        """Set the deadline of the phase; one for a stalled write stands beside it."""
-        self._due = due
-        self.deadline = min(due, self._stall_due)
-
-    def _watch_stall(self) -> None:
-        """Have the client take something of what was written within the time for that."""
-        if self._stall_due == inf:
-            self._due = self.deadline
-        self._stall_mark = self.wire.taken()
-        self._stall_due = self.sweeper.refresh() + (self.limits.write_timeout or inf)
-        self.deadline = min(self._due, self._stall_due)
-
-    def deadline_passed(self, now: float) -> None:
-        """The sweep has found `deadline` in the past."""
-        if self._stall_due != inf:
-            if now >= self._stall_due:
-                if self.wire.taken() == self._stall_mark:
-                    gen_log.info("%s: cut, since it takes no more of the answer", self.context)
-                    self.abort()
-                    return
-                self._watch_stall()
-            if now < self._due:
-                return
-        phase = self._phase
-        if phase == LINGER:
-            if self.wire.write_buffer_size:  # its answer is not out yet
-                self._set_deadline(now + (self.limits.linger_timeout or 0.1))
-            else:
-                self._close()
-        elif phase == IDLE or (phase == HEAD and not self._tail):
-            self._close()
-        elif phase == HEAD:
-            self.refuse(RemoteProtocolError("the request did not come in time", 408), None)
-        elif self._body is not None:  # nothing else has a deadline
-            if self._body.is_late(now):
-                self.refuse(RemoteProtocolError("the body did not come in time", 408), self.exchange)
-            else:
-                self._set_deadline(self._body.deadline())
-
     # What an exchange may ask.
 
     def set_max_body_size(self, size: int) -> None:
@@ -682,11 +610,6 @@ class ServerConnection:
         if self.exchange.head.expect_continue and self._phase != BODY:
             return False  # nobody can tell whether the client will send it
         return self._body.is_short(self.limits.linger_size)
-
-
-def _close_future(future: "asyncio.Future[None]") -> None:
-    future.set_exception(StreamClosedError())
-    future.exception()  # whoever does not wait for it need not be told
 
 
 def _report(future: "asyncio.Future[Any]") -> None:

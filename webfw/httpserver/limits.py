@@ -6,6 +6,8 @@ from webfw.sansio.http1 import HeadLimits
 
 __all__ = ["Limits"]
 
+_NEVER_OFF = frozenset({"chunk_size", "body_grace", "write_grace"})
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -36,6 +38,12 @@ class Limits:
     body_grace: float = 20.0
     #: How long a client may take no byte of an answer that waits for it; then the connection is cut.
     write_timeout: float = 60.0
+    #: Bytes a second of an answer that a client must take while it lets some of it wait, on average over every
+    #: `write_grace` seconds; then the connection is cut.  0 switches it off.  Only where TCP tells what is acknowledged
+    #: (Linux).
+    min_write_rate: int = 240
+    #: How long a client may be slower than `min_write_rate`; more than 0.
+    write_grace: float = 60.0
     #: For the TLS handshake, from accept.
     tls_handshake_timeout: float = 10.0
     #: After an early error answer: how long the rest of the request is read and dropped, so that the answer arrives.
@@ -46,7 +54,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            if name != "head" and not value >= (name in ("chunk_size", "body_grace")):
+            if name != "head" and not value >= (name in _NEVER_OFF):
                 raise ValueError(f"{name} must not be {value!r}")
 
     def shortest(self) -> float:
@@ -57,6 +65,7 @@ class Limits:
             self.body_timeout,
             self.body_grace if self.min_body_rate else 0.0,
             self.write_timeout,
+            self.write_grace if self.min_write_rate else 0.0,
             self.linger_timeout,
         )
         return min((t for t in times if t > 0), default=60.0)

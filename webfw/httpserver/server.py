@@ -54,6 +54,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     :param header_timeout: seconds a request's head may take from accept or its first byte on, 10 by default.
     :param min_body_rate: bytes a second a body must bring, on average over every ``body_grace`` seconds.
     :param write_timeout: seconds a client may take no byte of a waiting response.
+    :param min_write_rate: bytes a second of a waiting response that a client must take, on average over every
+        ``write_grace`` seconds; where TCP tells what was taken (Linux).
     :param tls_handshake_timeout: seconds a TLS handshake may take.
     :param limits: all of the above limits as one `Limits`, in place of the single ones.
     :param allow_bare_lf: accept a bare LF as line end in request heads (RFC 9112 section 2.2 allows it; two parsers
@@ -85,6 +87,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         min_body_rate: int | None = None,
         body_grace: float | None = None,
         write_timeout: float | None = None,
+        min_write_rate: int | None = None,
+        write_grace: float | None = None,
         tls_handshake_timeout: float | None = None,
         allow_bare_lf: bool = False,
         limits: Limits | None = None,
@@ -101,6 +105,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
                 "min_body_rate": min_body_rate,
                 "body_grace": body_grace,
                 "write_timeout": write_timeout,
+                "min_write_rate": min_write_rate,
+                "write_grace": write_grace,
                 "tls_handshake_timeout": tls_handshake_timeout,
             }
             limits = Limits(
