@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.process.test_supervisor import Tree
+from tests.process.treerunner import Tree
 from webfw.process import control
 from webfw.process.channel import channel_pair
 from webfw.process.control import ControlError, ControlServer, default_path, directories

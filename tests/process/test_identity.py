@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.test_supervisor import Tree
+from tests.process.treerunner import Tree
 from webfw.process.identity import Identity, find_identity, find_owner
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,142 +1,15 @@
-"""The supervisor as a real process tree: `tests/process/tree.py`, its output, its signals, its port."""
+"""The supervisor as a real process tree: its start, its signals, and workers that crash."""
 
 import os
 import re
 import resource
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 20.0
-
-
-class Tree:
-    def __init__(self, directory: Path, application: str, arguments: tuple[str, ...]) -> None:
-        self.application = directory / "application.py"
-        self.application.write_text(application)
-        self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "tests/process/tree.py", str(self.application), *arguments],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert self.process.stdout is not None
-        os.set_blocking(self.process.stdout.fileno(), False)
-        self._rest = b""
-        self.port = int(self.expect(r"port (\d+)")[1])
-
-    # What it says.
-
-    def expect(self, pattern: str, count: int = 1) -> re.Match[str]:
-        """Wait for lines that match, among all that have not been waited past; the last of them."""
-        deadline = time.monotonic() + PATIENCE
-        match = None
-        for _ in range(count):
-            match = self._next(re.compile(pattern), deadline)
-        assert match is not None
-        return match
-
-    def _next(self, pattern: re.Pattern[str], deadline: float) -> re.Match[str]:
-        seen = []
-        while True:
-            while self.lines:
-                line = self.lines.pop(0)
-                seen.append(line)
-                match = pattern.search(line)
-                if match:
-                    return match
-            if not self._read() and self.process.poll() is not None and not self._read():
-                raise AssertionError(f"no {pattern.pattern!r} in:\n" + "\n".join(seen))
-            if time.monotonic() > deadline:
-                raise AssertionError(f"no {pattern.pattern!r} in time; there was:\n" + "\n".join(seen))
-            time.sleep(0.005)
-
-    def _read(self) -> bool:
-        assert self.process.stdout is not None
-        data = self.process.stdout.read()
-        if not data:
-            return False
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        self.lines += [line.decode() for line in lines]
-        return True
-
-    def has_said(self, pattern: str) -> bool:
-        self._read()
-        return any(re.search(pattern, line) for line in self.lines)
-
-    # What it is asked.
-
-    def ask(self, line: str = "") -> list[str]:
-        """Ask one worker; the words of its answer: process, version, number, generation."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as sock:
-            sock.sendall(line.encode() + b"\n")
-            data = b""
-            while chunk := sock.recv(1024):
-                data += chunk
-        return data.decode().split()
-
-    def begin(self, line: str) -> socket.socket:
-        sock = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
-        sock.sendall(line.encode() + b"\n")
-        return sock
-
-    def until(self, what: Callable[[list[str]], bool]) -> list[str]:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            answer = self.ask()
-            if what(answer):
-                return answer
-            assert time.monotonic() < deadline, answer
-
-    def signal(self, number: int) -> None:
-        self.process.send_signal(number)
-
-    def end(self) -> int:
-        return self.process.wait(PATIENCE)
-
-
-Start = Callable[..., Tree]
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Iterator[Start]:
-    started: list[Tree] = []
-
-    def start(*arguments: str, application: str = "VERSION = 1") -> Tree:
-        started.append(Tree(tmp_path, application, arguments))
-        return started[-1]
-
-    yield start
-    for made in started:
-        if made.process.poll() is None:
-            made.process.kill()
-            made.process.wait()
-        assert made.process.stdout is not None
-        made.process.stdout.close()
-
-
-def gone(pid: int) -> bool:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            status = Path(f"/proc/{pid}/stat").read_text()
-        except OSError:
-            return True
-        if status.rpartition(")")[2].split()[0] == "Z":
-            return True
-        time.sleep(0.01)
-    return False
-
+from tests.process.treerunner import PATIENCE, Start, gone
 
 # --- start and stop ---
 
@@ -339,9 +212,6 @@ def test_nobody_is_left_when_it_is_killed_while_they_load(tree: Start) -> None:
     assert gone(pid)
 
 
-# --- reload ---
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "application", ["VERSION = 1", "import time\nif LATER: time.sleep(600)\nVERSION = 1"]
@@ -373,119 +243,6 @@ def test_nobody_is_left_who_is_stuck_when_it_is_killed(tree: Start, application:
 
 def children_of(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def test_reload_replaces_one_after_the_other(tree: Start) -> None:
-    site = tree("workers=2")
-    site.expect("all ready")
-    site.application.write_text("VERSION = 2")
-    site.signal(signal.SIGHUP)
-    site.expect(r"ready 0 \d+ 2")
-    site.expect(r"ready 1 \d+ 2")
-    assert site.until(lambda answer: answer[1] == "2")
-    assert {site.ask()[1] for _ in range(10)} == {"2"}
-
-
-def test_reload_under_load_loses_nothing(tree: Start) -> None:
-    site = tree("workers=2")
-    site.expect("all ready")
-    for version in (2, 3):
-        site.application.write_text(f"VERSION = {version}")
-        site.signal(signal.SIGHUP)
-        ready = 0
-        while ready < 2:
-            assert site.ask()  # an empty answer is a lost one
-            site._read()
-            ready = sum(bool(re.search(rf"ready \d \d+ {version}", line)) for line in site.lines)
-
-
-def test_a_new_version_that_does_not_load_leaves_the_old_one(tree: Start) -> None:
-    site = tree("workers=2")
-    site.expect("all ready")
-    site.application.write_text("VERSION = oops")
-    site.signal(signal.SIGHUP)
-    site.expect(r"cannot serve: NameError: name 'oops' is not defined: no reload, the former workers go on")
-    assert {site.ask()[1] for _ in range(10)} == {"1"}
-    site.application.write_text("VERSION = 3")
-    site.signal(signal.SIGHUP)
-    site.expect(r"ready 1 \d+ 3")
-    site.until(lambda answer: answer[1] == "3")
-
-
-def test_a_second_reload_during_the_first(tree: Start) -> None:
-    site = tree("workers=2")
-    site.expect("all ready")
-    site.application.write_text("VERSION = 2\nDELAY = 0.2")
-    site.signal(signal.SIGHUP)
-    site.expect("reload: generation 2")
-    site.application.write_text("VERSION = 3")
-    site.signal(signal.SIGHUP)
-    site.expect("reload: generation 3")
-    for number in (0, 1):
-        site.expect(rf"ready {number} \d+ 3")
-    site.until(lambda answer: answer[3] == "3")
-
-
-@pytest.mark.slow
-def test_a_reload_that_fails_does_not_end_the_one_after_it(tree: Start) -> None:
-    site = tree("workers=2")
-    site.expect("all ready")
-    site.application.write_text("import time; time.sleep(0.5); VERSION = oops")
-    site.signal(signal.SIGHUP)
-    site.expect("reload: generation 2")
-    time.sleep(0.2)  # it has read the file
-    site.application.write_text("VERSION = 3")
-    site.signal(signal.SIGHUP)
-    site.expect("name 'oops' is not defined: the reload that came after it goes on")
-    for number in (0, 1):
-        site.expect(rf"ready {number} \d+ 3")
-
-
-@pytest.mark.slow
-def test_a_reload_does_not_wait_for_what_has_crashed(tree: Start) -> None:
-    site = tree("workers=1")
-    site.expect("all ready")
-    site.application.write_text("VERSION = oops")
-    site.ask("die 9")
-    for delay in ("0.5", "1", "2", "4"):
-        site.expect(f"next attempt in {delay} seconds")
-    site.application.write_text("VERSION = 3")
-    before = time.monotonic()
-    site.signal(signal.SIGHUP)
-    site.expect(r"ready 0 \d+ 2")
-    assert time.monotonic() < before + 3
-
-
-def test_reload_takes_new_settings(tree: Start) -> None:
-    site = tree("workers=1")
-    site.expect("all ready")
-    site.application.with_name("settings").write_text("workers=2")
-    site.signal(signal.SIGHUP)
-    site.expect("ready 1")
-    site.application.with_name("settings").write_text("nonsense")
-    site.signal(signal.SIGHUP)
-    site.expect("ERROR no reload: the settings are wrong: nonsense")
-    assert site.ask()
-
-
-def test_a_retiring_worker_serves_until_its_successor_does(tree: Start) -> None:
-    site = tree("workers=1")
-    first = site.expect(r"ready 0 (\d+)")[1]
-    site.ask("retire it has had enough")
-    site.expect(rf"worker 0 \(process {first}\) is to be replaced: it has had enough")
-    second = site.expect(r"ready 0 (\d+)")[1]
-    site.expect(rf"exited 0 {first} 0")
-    assert site.ask()[0] == second
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is not told here")
-@pytest.mark.slow
-def test_a_worker_that_grows_is_replaced(tree: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = tree("workers=1", f"max_memory={100 * 1024 * 1024}")
-    first = site.expect(r"ready 0 (\d+)")[1]
-    site.ask(f"grow {150 * 1024 * 1024}")
-    site.expect(r"is to be replaced: \d+ MiB of memory")
-    site.expect(rf"exited 0 {first} 0")
 
 
 # --- other signals ---
