@@ -110,3 +110,8 @@ def test_json(capsys: pytest.CaptureFixture[str], place: Path) -> None:
     output, errors = capsys.readouterr()
     assert errors == ""
     assert json.loads(output)["findings"][0]["level"] == "error"
+
+
+def test_what_would_be_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "check_app:app", "--workers", "0", "--daemon"]) == 2
+    assert capsys.readouterr().err == "error: --daemon needs a supervisor: not with --workers 0\n"

@@ -1,6 +1,8 @@
 """Tests of webfw.cli.errors."""
 
-from webfw.cli.errors import FAILED, USAGE, CommandError
+import pytest
+
+from webfw.cli.errors import FAILED, USAGE, CommandError, in_one_sentence
 
 
 def test_carries_sentence_and_status() -> None:
@@ -9,3 +11,11 @@ def test_carries_sentence_and_status() -> None:
         FAILED,
     )
     assert CommandError("what?", USAGE).status == 2
+
+
+def test_what_a_room_below_says_is_the_sentence() -> None:
+    with pytest.raises(CommandError, match="^no way in$") as caught, in_one_sentence(ValueError, OSError):
+        raise PermissionError("no way in")
+    assert caught.value.status == FAILED
+    with pytest.raises(KeyError), in_one_sentence(ValueError):
+        raise KeyError("else")

@@ -148,6 +148,13 @@ def test_a_reload_takes_settings_of_the_file(serve: Start, tmp_path: Path) -> No
             break
     assert "there is no setting 'workrs'; did you mean workers?" in line
     assert any("backlog is taken only at a start" in line for line in lines)
+    (tmp_path / "webfw.toml").write_text("workers = 0\n")
+    command.process.send_signal(signal.SIGHUP)
+    for line in command.process.stderr:
+        if "no reload" in line:
+            break
+    assert "webfw.toml:1: a supervisor has 1 worker at least, not 0" in line
+    assert site.who()
     assert command.stop(signal.SIGTERM)[0] == 0
 
 

@@ -6,6 +6,8 @@ import re
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ import pytest
 import trustme
 
 import webfw
+
+ROOT = Path(__file__).resolve().parents[2]
 
 APP = '''
 import asyncio, os, signal
@@ -342,6 +346,44 @@ def test_port_in_use(serve: Start, webfw_command: Start, app_dir: Path) -> None:
     assert status == 1
     assert errors.startswith(f"webfw: cannot listen on {address}: the address is already in use; stop what")
     assert errors.count("\n") == 1
+
+
+def test_port_in_use_and_the_wrong_application(serve: Start, webfw_command: Start, app_dir: Path) -> None:
+    """The second mistake is likelier to be the one that matters: something runs on the port, perhaps for good."""
+    first = serve()
+    address = first.url().removeprefix("http://")
+    status, _, errors = webfw_command("serve", "nope:app", "--bind", address, cwd=app_dir).end()
+    assert status == 2
+    missing = f"there is no module 'nope' in {app_dir} or on the Python path"
+    assert errors.startswith(f"webfw: {missing}; besides, cannot listen on {address}: the address is already")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--chdir", "nowhere"], "cannot work in the directory nowhere: no such file or directory"),
+        (["--user", "no-such-user"], "there is no user 'no-such-user' on this system"),
+        (["--pidfile", "nowhere/pid"], "cannot write the pidfile {}/nowhere/pid: no such file or directory"),
+        (["--control", "nowhere/ctl"], "no control socket at {}/nowhere/ctl: no such file or directory"),
+    ],
+)
+def test_what_the_process_cannot_be(serve: Start, app_dir: Path, options: list[str], sentence: str) -> None:
+    status, output, errors = serve("served:app", *options).end()
+    assert (status, output, errors) == (1, "", f"webfw: {sentence.format(app_dir)}\n")
+
+
+def test_what_systemd_says_is_wrong(app_dir: Path) -> None:
+    code = (
+        "import os, sys; os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='x'); "
+        "from webfw.cli.main import main; sys.exit(main(['serve', 'served:app']))"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=app_dir, env=environ, capture_output=True, text=True, timeout=20
+    )
+    sentence = "LISTEN_FDS is the number of sockets that systemd has opened, not 'x'"
+    assert (done.returncode, done.stderr) == (1, f"webfw: {sentence}\n")
 
 
 @pytest.mark.parametrize("level", ["info", "debug"])

@@ -2,19 +2,35 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from webfw.cli.errors import USAGE, CommandError, in_one_sentence
 from webfw.cli.listeners import Listeners
 from webfw.cli.logs import Logs
 from webfw.cli.service import Service, load_all
+from webfw.cli.settings import SETTINGS
 from webfw.cli.sources import Configuration
 from webfw.cli.words import SAY_AFTER, announcements, say, say_ended, say_stopping
-from webfw.log import gen_log
+from webfw.process.identity import Identity
 from webfw.process.worker import Order
 
-__all__ = ["Alone", "serve_alone"]
+__all__ = ["Alone", "is_alone", "serve_alone"]
+
+# Settings that say what a supervisor is to do.
+_OF_A_SUPERVISOR = (
+    "hooks",
+    "timeout",
+    "boot_timeout",
+    "blocked_after",
+    "max_requests",
+    "max_memory",
+    "pidfile",
+    "daemon",
+    "control",
+)
 
 
 class Alone:
@@ -22,6 +38,7 @@ class Alone:
 
     def __init__(self, graceful_timeout: float) -> None:
         self.report: Callable[[], Mapping[str, Any]] | None = None
+        #: Called at SIGUSR1, where there are log files to be opened anew.
         self.reopen_logs: Callable[[], None] | None = None
         self.replaced = False
         self.status = 0
@@ -39,6 +56,9 @@ class Alone:
                 loop.add_signal_handler(number, self._signalled, number)
             except NotImplementedError:  # Windows: the loop only wakes up for what is thread-safe
                 signal.signal(number, lambda n, _: loop.call_soon_threadsafe(self._signalled, n))
+        if self.reopen_logs is not None and hasattr(signal, "SIGUSR1"):
+            self._former[signal.SIGUSR1] = signal.getsignal(signal.SIGUSR1)
+            loop.add_signal_handler(signal.SIGUSR1, self.reopen_logs)
 
     def ready(self) -> None:
         self.announce()
@@ -47,7 +67,7 @@ class Alone:
         return await self._orders.get()
 
     def retire(self, reason: str) -> None:
-        gen_log.warning("there is no supervisor to start a successor: %s", reason)
+        """There is nobody to start a successor; see `is_alone`."""
 
     def detach(self) -> None:
         if self._say is not None:
@@ -67,18 +87,44 @@ class Alone:
             self._orders.put_nowait(Order.STOP)
 
 
-def serve_alone(configuration: Configuration, listeners: Listeners, logs: Logs) -> int:
+def is_alone(configuration: Configuration) -> bool:
+    """Whether there is to be no supervisor.
+
+    :raises CommandError: there is none, and something is set that only one can do: better than to leave it undone.
+    """
+    if configuration["workers"] != 0 and hasattr(os, "fork"):
+        return False
+    for name in _OF_A_SUPERVISOR:
+        if configuration.is_set(name) and configuration[name] not in (None, False, 0, "off"):
+            origin = configuration.origin(name)
+            named = (
+                origin if origin in (SETTINGS[name].flag, SETTINGS[name].variable) else f"{origin}: {name}"
+            )
+            why = "not with --workers 0" if hasattr(os, "fork") else "which this platform cannot have"
+            raise CommandError(f"{named} needs a supervisor: {why}", USAGE)
+    return True
+
+
+def serve_alone(
+    configuration: Configuration, listeners: Listeners, logs: Logs, identity: Identity | None = None
+) -> int:
     """Serve in this process, until a signal; the exit status.
 
+    :param identity: who to be, if not who this process is.
     :raises CommandError: it cannot be served.
     """
+    if identity is not None:
+        with in_one_sentence(OSError, RuntimeError):
+            logs.give_to(identity)
+            identity.assume()
     wanted, loaded = load_all(configuration, logs)
     post = Alone(configuration["graceful_timeout"])
+    post.reopen_logs = logs.reopen
 
     def announce() -> None:
         for line in announcements(configuration, listeners, 0):
             say(line)
 
     post.announce = announce
-    Service(post, configuration, listeners, 0, wanted, loaded).run()
+    Service(post, configuration, listeners, 0, wanted, loaded, default_broker="memory:").run()
     return post.status

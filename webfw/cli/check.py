@@ -7,6 +7,7 @@ import traceback
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from webfw.cli.alone import is_alone
 from webfw.cli.config import settings_of
 from webfw.cli.errors import FAILED, CommandError
 from webfw.cli.findings import Finding, of_application, of_configuration
@@ -62,6 +63,7 @@ def check(arguments: argparse.Namespace) -> int:
         findings += of_configuration(configuration)
         access_log_of(configuration)
         tls_context(configuration["certfile"], configuration["keyfile"])
+        is_alone(configuration)
         found = load_applications(configuration)
         for loaded in found:
             findings += of_application(loaded, configuration)

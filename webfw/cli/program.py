@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from webfw.cli.applications import Place, places
-from webfw.cli.errors import FAILED, CommandError
+from webfw.cli.errors import FAILED, CommandError, in_one_sentence
 from webfw.cli.listeners import Listeners, tls_context
 from webfw.cli.logs import Logs
 from webfw.cli.service import Service, check_observation, load_all
@@ -23,8 +23,8 @@ from webfw.cli.words import SAY_AFTER, announcements, say, say_ended, say_stoppi
 from webfw.log import gen_log
 from webfw.observe.metrics import SharedMetrics
 from webfw.process import cpu_count
-from webfw.process.control import ControlServer
-from webfw.process.daemon import Pidfile, daemonize
+from webfw.process.control import ControlError, ControlServer
+from webfw.process.daemon import Pidfile, PidfileError, daemonize
 from webfw.process.identity import Identity
 from webfw.process.program import Guest, Program, TreeSettings
 from webfw.process.roster import Member, State
@@ -88,11 +88,12 @@ class ServeProgram(Program):
 
         :param is_upgrade: whether another supervisor has started this one, to follow it.
         :raises SystemExit: in a worker.
-        :raises CommandError, ControlError, PidfileError: what belongs to a supervisor cannot be had.
+        :raises CommandError: what belongs to a supervisor cannot be had.
         """
         configuration = self.configuration
         if self.identity is not None:
-            self.logs.give_to(self.identity)
+            with in_one_sentence(OSError):
+                self.logs.give_to(self.identity)
         daemon = daemonize() if configuration["daemon"] and not is_upgrade else None
         supervisor = self.supervisor = Supervisor(self, tree_settings(configuration))
         guests: list[Guest] = supervisor.guests
@@ -100,10 +101,11 @@ class ServeProgram(Program):
             if daemon is not None:
                 daemon.watch(supervisor)
                 guests.append(daemon)
-            if configuration["pidfile"] is not None:
-                guests.append(Pidfile(configuration["pidfile"], is_upgrade))
-            if configuration["control"] != "off":
-                guests.append(ControlServer(supervisor, configuration["control"], take_over=is_upgrade))
+            with in_one_sentence(PidfileError, ControlError):
+                if configuration["pidfile"] is not None:
+                    guests.append(Pidfile(configuration["pidfile"], is_upgrade))
+                if configuration["control"] != "off":
+                    guests.append(ControlServer(supervisor, configuration["control"], take_over=is_upgrade))
             guests.append(Notifier(supervisor))
             if configuration["metrics"]:
                 self._metrics = _shared_metrics(self.identity)
@@ -173,6 +175,10 @@ class ServeProgram(Program):
             places(configuration)
             check_observation(configuration)
             tls_context(configuration["certfile"], configuration["keyfile"])
+            if configuration["workers"] == 0:
+                raise CommandError(
+                    f"{configuration.origin('workers')}: a supervisor has 1 worker at least, not 0"
+                )
         except CommandError as error:
             raise ValueError(str(error)) from None
         for name, value in configuration.values.items():

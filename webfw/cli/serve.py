@@ -2,24 +2,25 @@
 
 import argparse
 import os
+import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from webfw.cli.alone import serve_alone
-from webfw.cli.applications import places
-from webfw.cli.errors import FAILED, USAGE, CommandError
+from webfw.cli.alone import is_alone, serve_alone
+from webfw.cli.applications import Place, places
+from webfw.cli.errors import USAGE, CommandError, in_one_sentence
 from webfw.cli.flags import add_settings, given
 from webfw.cli.listeners import INHERITED, Listeners, tls_context
 from webfw.cli.logs import Logs
 from webfw.cli.program import ServeProgram
 from webfw.cli.service import access_log_of, check_observation
 from webfw.cli.sources import Configuration, read_configuration
+from webfw.cli.target import missing_module
 from webfw.log import gen_log
-from webfw.process.control import ControlError
-from webfw.process.daemon import PidfileError, change_directory, set_umask
+from webfw.process.daemon import change_directory, set_umask
 from webfw.process.identity import find_identity
 from webfw.process.systemd import activated_sockets
 
@@ -70,7 +71,8 @@ def serve(arguments: argparse.Namespace) -> int:
     file = None if configuration.file is None else os.path.abspath(configuration.file)
     try:
         if configuration["chdir"] is not None:
-            change_directory(configuration["chdir"])
+            with in_one_sentence(ValueError):
+                change_directory(configuration["chdir"])
             if file is None:
                 configuration = configuration_of(arguments)
                 file = None if configuration.file is None else os.path.abspath(configuration.file)
@@ -79,20 +81,19 @@ def serve(arguments: argparse.Namespace) -> int:
         if configuration["log_level"] == "debug" and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
         raise
-    except (ControlError, PidfileError, PermissionError, ValueError) as error:
-        # One sentence each, from the rooms of the process.
-        raise CommandError(str(error), FAILED) from error
 
 
 def _serve(configuration: Configuration, reread: Callable[[], Configuration], directory: str) -> int:
-    places(configuration)
+    wanted = places(configuration)
     check_observation(configuration)
     tls_context(configuration["certfile"], configuration["keyfile"])
-    if configuration["umask"] is not None:
-        set_umask(configuration["umask"])
-    identity = find_identity(configuration["user"], configuration["group"])
-    if identity is not None:
-        identity.check()
+    alone = is_alone(configuration)
+    with in_one_sentence(ValueError, OSError):
+        if configuration["umask"] is not None:
+            set_umask(configuration["umask"])
+        identity = find_identity(configuration["user"], configuration["group"])
+        if identity is not None:
+            identity.check()
     has_time = access_log_of(configuration).has_time
     logs = Logs(configuration["log_level"], configuration["access_log"], configuration["error_log"], has_time)
     for warning in configuration.warnings:
@@ -101,29 +102,17 @@ def _serve(configuration: Configuration, reread: Callable[[], Configuration], di
     if path not in sys.path:
         sys.path.insert(0, path)
     is_upgrade = INHERITED in os.environ
-    given = activated_sockets()
+    with in_one_sentence(ValueError):
+        given = activated_sockets()
     if given and configuration.origin("bind").startswith("--"):
         gen_log.warning("sockets from systemd are closed, since there is --bind: %d", len(given))
         for _, sock in given:
             sock.close()
         given = []
-    listeners = Listeners(
-        configuration["bind"],
-        backlog=configuration["backlog"],
-        unix_mode=int(configuration["unix_mode"], 8),
-        unix_owner=configuration["unix_owner"],
-        reuse_port=configuration["reuse_port"],
-        admin=configuration["admin"],
-        given=given,  # which count before what a file says of a start without them
-    )
-    if configuration["workers"] == 0 or not hasattr(os, "fork"):
+    listeners = _listeners(configuration, given, wanted)
+    if alone:
         try:
-            if configuration["daemon"]:
-                raise CommandError("--daemon needs a supervisor: not with --workers 0", USAGE)
-            if identity is not None:
-                logs.give_to(identity)
-                identity.assume()
-            return serve_alone(configuration, listeners, logs)
+            return serve_alone(configuration, listeners, logs, identity)
         finally:
             listeners.close()
     program = ServeProgram(configuration, reread, listeners, logs, identity, directory)
@@ -132,4 +121,31 @@ def _serve(configuration: Configuration, reread: Callable[[], Configuration], di
     except BaseException:
         if not program.in_worker:
             listeners.close()
+        raise
+
+
+def _listeners(
+    configuration: Configuration, given: Sequence[tuple[str, socket.socket]], wanted: Sequence[Place]
+) -> Listeners:
+    """Open the addresses.
+
+    :param given: sockets from systemd, which count before what a file says of a start without them.
+    :raises CommandError: one cannot be had.
+    """
+    try:
+        return Listeners(
+            configuration["bind"],
+            backlog=configuration["backlog"],
+            unix_mode=int(configuration["unix_mode"], 8),
+            unix_owner=configuration["unix_owner"],
+            reuse_port=configuration["reuse_port"],
+            admin=configuration["admin"],
+            given=given,
+        )
+    except CommandError as error:
+        # Whoever mistypes the application on a machine where something runs already would look for the wrong mistake.
+        for place in wanted:
+            missing = missing_module(place.target, configuration["app_dir"])
+            if missing is not None:
+                raise CommandError(f"{missing}; besides, {error}", USAGE) from None
         raise

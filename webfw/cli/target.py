@@ -1,6 +1,7 @@
 """Finds the application named as ``module:attribute``; serving it is another room's work."""
 
 import importlib
+import importlib.util
 import inspect
 import os
 import re
@@ -12,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from webfw.cli.errors import LOAD_FAILED, USAGE, CommandError
 
-__all__ = ["Interface", "check_target", "interface_of", "load_failure", "load_target"]
+__all__ = ["Interface", "check_target", "interface_of", "load_failure", "load_target", "missing_module"]
 
 Interface = Literal["native", "wsgi", "request"]
 
@@ -130,9 +131,26 @@ def _import(name: str, app_dir: str) -> ModuleType:
         # Only the target itself (or a package on the way to it) missing is a wrong target; a module that the
         # application imports and that is missing is the application's failure.
         if isinstance(cause, ModuleNotFoundError) and cause.name and f"{name}.".startswith(f"{cause.name}."):
-            message = f"there is no module {cause.name!r} in {path} or on the Python path"
-            raise CommandError(message, USAGE) from None
+            raise CommandError(_no_module(cause.name, path), USAGE) from None
         raise
+
+
+def missing_module(target: str, app_dir: str = ".") -> str | None:
+    """A sentence when there is no such module, as far as that is known without importing anything; else None.
+
+    :param target: well-formed; see `check_target`.
+    :param app_dir: the directory that is at the front of ``sys.path`` already.
+    """
+    name = check_target(target)["module"].partition(".")[0]
+    try:
+        found = importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return None  # something else is wrong with it
+    return None if found else _no_module(name, os.path.abspath(app_dir))
+
+
+def _no_module(name: str, path: str) -> str:
+    return f"there is no module {name!r} in {path} or on the Python path"
 
 
 def _guarded(call: Callable[[], _T], failure: str) -> _T:
