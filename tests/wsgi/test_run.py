@@ -13,9 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.conftest import Site
 from tests.wsgi.conftest import Serve, request, until
-from webfw.wsgi import WSGIContainer
 from webfw.wsgi.run import size_of
 from webfw.wsgi.startresponse import StartResponse
 
@@ -186,23 +184,6 @@ async def test_write_of_everything(serve: Serve, mode: str) -> None:
         assert [(await client.ask()).body for _ in range(2)] == [b"body"] * 2
 
 
-async def test_write_for_a_client_that_does_not_read(serve: Serve) -> None:
-    # Nothing may wait on the loop: what is written goes to a file, and another client is served meanwhile.
-    def app(environ: dict[str, Any], start_response: Any) -> Any:
-        write = start_response("200 OK", list(PLAIN))
-        if environ["PATH_INFO"] == "/large":
-            for i in range(100):
-                write(bytes([i % 256]) * 100_000)
-        return [b"end"]
-
-    async with serve(app, "inline") as served:
-        slow = await served.connect()
-        slow.send(request("/large"))
-        assert (await served.ask()).body == b"end"
-        answer = await slow.answer()
-        assert answer.body == b"".join(bytes([i % 256]) * 100_000 for i in range(100)) + b"end"
-
-
 async def test_write_when_it_is_over(serve: Serve, mode: str) -> None:
     kept: list[Any] = []
 
@@ -288,26 +269,6 @@ async def test_broken_before_the_headers(
                 assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
             assert complaint in str(records[0].exc_info[1])
         assert await served.logged(2) == [500, 500]
-
-
-async def test_an_interrupt_in_a_thread_is_a_failure_like_others(serve: Serve, expect_log: Any) -> None:
-    async with serve(raising(KeyboardInterrupt()), "threads", wrong=True) as served:
-        with expect_log("webfw.application", "uncaught exception", count=2):
-            assert (await served.ask()).status == 500
-            assert (await served.ask()).status == 500
-
-
-async def test_an_interrupt_on_the_loop_stops_the_program(expect_log: Any) -> None:
-    container = WSGIContainer(raising(KeyboardInterrupt()), threads=0, log_function=lambda entry: None)
-    site = Site(container)
-    site.wire.feed(request())
-    assert container._turn is not None
-    turn = container._turn.copy()
-    container._turn.clear()  # the loop, which would run it in its next turn, is not to be stopped here
-    with expect_log("webfw.application", "uncaught exception", count=1), pytest.raises(KeyboardInterrupt):
-        container._run_turn(turn)
-    assert site.wire.sent.startswith(b"HTTP/1.1 500 ")
-    site.wire.lose()
 
 
 @pytest.mark.parametrize("chunk", [None, "text", 5])
@@ -557,55 +518,6 @@ def _shut(served: Any) -> bool:
     return any(conn._eof for conn in served.server._connections)
 
 
-async def test_gone_while_it_runs(serve: Serve) -> None:
-    gate, told = threading.Event(), []
-    running = threading.Event()
-    made = Body(b"hello")
-
-    def app(environ: dict[str, Any], start_response: Any) -> Any:
-        running.set()
-        gate.wait(10)
-        told.append(environ["webfw.client_disconnected"]())
-        start_response("200 OK", list(PLAIN))
-        return made
-
-    for mode in ("threads", "executor"):
-        running.clear()
-        gate.clear()
-        async with serve(app, mode, wrong=True) as served:
-            client = await served.connect()
-            client.send(request())
-            await until(running.is_set)
-            client.reset()
-            assert await served.logged(1) == [499]
-            gate.set()
-    assert told == [True, True]
-    assert made.closed == 2
-
-
-async def test_gone_while_it_waits_for_a_thread(serve: Serve) -> None:
-    gate, ran = threading.Event(), []
-
-    def app(environ: dict[str, Any], start_response: Any) -> Any:
-        ran.append(environ["PATH_INFO"])
-        gate.wait(10)
-        start_response("200 OK", list(PLAIN))
-        return [b"hello"]
-
-    async with serve(app, threads=1) as served:
-        first, second, third = [await served.connect() for _ in range(3)]
-        first.send(request("/1"))
-        await until(lambda: ran)
-        second.send(request("/2"))
-        third.send(request("/3"))
-        await until(lambda: served.container._pool.busy == 3)
-        second.reset()
-        assert await served.logged(1) == [499]
-        gate.set()
-        assert (await third.answer()).body == (await first.answer()).body == b"hello"
-        assert ran == ["/1", "/3"]
-
-
 @pytest.mark.parametrize("by_write", [False, True])
 async def test_gone_while_it_streams(serve: Serve, mode: str, by_write: bool) -> None:
     if by_write and mode == "inline":
@@ -647,21 +559,6 @@ async def test_gone_in_the_middle_of_its_body(serve: Serve, mode: str) -> None:
             client.reset()
             await until(lambda: not served.server._connections)
         assert served.log == []
-
-
-async def test_a_stream_whose_task_is_cancelled_is_cut(serve: Serve) -> None:
-    # As the end of a program does with every task.
-    made = Body(*[b"x" * 1000] * 1_000_000)
-    async with serve(answering(lambda: made), "inline", wrong=True) as served:
-        client = await served.connect()
-        client.send(request())
-        await client.reader.readexactly(1000)
-        (task,) = served.container._tasks
-        task.cancel()
-        await until(task.done)
-        assert made.closed == 1
-        assert served.log == [200]
-        await client.rest()
 
 
 async def test_a_file_whose_task_is_cancelled_is_cut(serve: Serve, tmp_path: Path) -> None:

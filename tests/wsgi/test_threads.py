@@ -366,7 +366,7 @@ async def test_no_thread_was_free_in_time(serve: Serve, expect_log: Any) -> None
 
 def _watched(served: Any) -> list[Any]:
     from webfw.ioloop import deadlines
-    from webfw.wsgi.run import ThreadRun
+    from webfw.wsgi.threaded import ThreadRun
 
     sweeper = deadlines.for_loop(asyncio.get_running_loop())
     return [one for one in sweeper._watched if isinstance(one, ThreadRun)]

@@ -1,4 +1,4 @@
-"""`WSGIContainer`: WSGI applications on this server, beside native handlers; how one request runs is in ``run``."""
+"""`WSGIContainer`: WSGI applications on this server, beside native handlers; how one is run the rooms beside know."""
 
 import asyncio
 import logging
@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from functools import partial
 from io import BytesIO
+from time import monotonic
 from typing import IO, TYPE_CHECKING, Any
 
 from webfw.httpserver import Exchange
@@ -24,7 +25,9 @@ from webfw.ioloop import deadlines
 from webfw.log import access_log, app_log
 from webfw.process import task_id
 from webfw.wsgi.environ import EnvironMaker
-from webfw.wsgi.run import InlineRun, Run, ThreadRun
+from webfw.wsgi.inline import InlineRun
+from webfw.wsgi.run import Run
+from webfw.wsgi.threaded import ThreadRun
 from webfw.wsgi.threads import Mailbox, ThreadPool
 
 if TYPE_CHECKING:
@@ -34,6 +37,9 @@ __all__ = ["WSGIContainer"]
 
 #: Threads where nobody says how many.
 THREADS = 8
+
+#: Seconds that an answer made on the loop waits for those made behind it, so that all leave together.
+HOLD = 0.001
 
 #: What an access log shows where the client did not wait, as other servers have it.
 CLIENT_GONE = 499
@@ -104,7 +110,7 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool: ThreadPool | None = None
         #: Requests to be run on the loop when it has read what there is; None when nobody has asked for that.
-        self._turn: list[Run] | None = None
+        self._turn: list[InlineRun] | None = None
         self._waiting = 0  # in an executor
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -192,28 +198,43 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         exchange.set_close_callback(run.client_gone)
         if isinstance(run, ThreadRun):
             self._submit(run, loop)
-            return
-        if self._turn is None:
-            self._turn = []
-            loop.call_soon(self._run_turn, self._turn)
-        self._turn.append(run)
+        elif isinstance(run, InlineRun):
+            if self._turn is None:
+                self._turn = []
+                loop.call_soon(self._run_turn, self._turn)
+            self._turn.append(run)
 
-    def _run_turn(self, turn: list[Run]) -> None:
+    def _run_turn(self, turn: list[InlineRun]) -> None:
         """Run the requests that one turn of the loop has brought.
 
-        Behind all its reads, one after the other: in between, each would find the processor's memory of it swept away.
+        Behind all its reads, one after the other, and the answers of a millisecond behind each other: in between, each
+        read, each application and each write would find the processor's memory of it swept away by the others.
         """
         if self._turn is turn:
             self._turn = None
-        for run in turn:
-            try:
-                if run.gone:
-                    run.release()
-                else:
-                    run.execute()
-            except Exception:
-                # Border: what one request's end raises, such as a log function, must not keep the others.
-                app_log.error("%s: uncaught exception at the end", run.summary(), exc_info=True)
+        ready: list[InlineRun] = []
+        until = monotonic() + HOLD
+        try:
+            for run in turn:
+                ready.append(run)
+                self._at_the_end(run, run.release if run.gone else run.execute)
+                if monotonic() > until:
+                    self._answer(ready)
+                    until = monotonic() + HOLD
+        finally:
+            self._answer(ready)
+
+    def _answer(self, ready: list[InlineRun]) -> None:
+        for run in ready:
+            self._at_the_end(run, run.answer)
+        ready.clear()
+
+    def _at_the_end(self, run: Run, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception:
+            # Border: what one request's end raises, such as a log function, must not keep the others.
+            app_log.error("%s: uncaught exception at the end", run.summary(), exc_info=True)
 
     def _use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Requests come from a loop for the first time; a container serves one loop at a time."""

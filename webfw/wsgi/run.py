@@ -1,12 +1,8 @@
-"""One request in an application: called, iterated and closed as PEP 3333 says, in a thread or on the loop."""
+"""One request in an application: what it may give, and how that is answered (PEP 3333); where it runs stays outside."""
 
 import asyncio
-import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
-from functools import partial
-from math import inf
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from webfw.httpserver import DONE, Exchange
@@ -15,18 +11,14 @@ from webfw.ioloop.start import start
 from webfw.iostream import StreamClosedError
 from webfw.log import app_log
 from webfw.wsgi.filewrapper import FileWrapper
-from webfw.wsgi.outlet import BURST, MEMORY, ClientDisconnected, Outlet
+from webfw.wsgi.outlet import MEMORY, ClientDisconnected, Outlet
 from webfw.wsgi.startresponse import ApplicationError, StartResponse
-from webfw.wsgi.threads import stack_of
 
 if TYPE_CHECKING:
     from webfw.httpserver.collector import BodyCollector
     from webfw.wsgi.container import WSGIContainer
 
-__all__ = ["InlineRun", "Run", "ThreadRun"]
-
-#: What no application yields.
-_END: Any = object()
+__all__ = ["Run", "iterate", "size_of"]
 
 
 class Run:
@@ -95,6 +87,10 @@ class Run:
         """Have the loop do something for the answer."""
         raise NotImplementedError
 
+    def _hand_all(self, call: Callable[..., None], *args: Any) -> None:
+        """Have the loop send what is the whole answer."""
+        self._hand(call, *args)
+
     def _open(self) -> None:
         """Send the head of a response whose body comes in pieces."""
         raise NotImplementedError
@@ -118,7 +114,7 @@ class Run:
             self._check_started()
             if size <= self.joined:
                 begin.sent = True
-                self._hand(self._send_whole, result[0] if len(result) == 1 else b"".join(result))
+                self._hand_all(self._send_whole, result[0] if len(result) == 1 else b"".join(result))
                 return True
             self._announce(size)
         elif kind is FileWrapper:
@@ -139,9 +135,9 @@ class Run:
         self._announce(size)
         if self._bodiless():
             file.close()
-            self._hand(self._send_whole, b"")
+            self._hand_all(self._send_whole, b"")
         else:
-            self._hand(self._send_file, file, offset, size)
+            self._hand_all(self._send_file, file, offset, size)
         return True
 
     def _announce(self, size: int) -> None:
@@ -172,12 +168,12 @@ class Run:
             begin.sent = True
             if self._bodiless():
                 self._enough = True
-                self._hand(self._send_whole, b"")
+                self._hand_all(self._send_whole, b"")
                 return DONE
             self._left = begin.length
             if self._is_all(chunk):
                 self._left = 0
-                self._hand(self._send_whole, chunk)
+                self._hand_all(self._send_whole, chunk)
                 return DONE
             self._open()
         chunk = self._fit(chunk)
@@ -204,7 +200,7 @@ class Run:
         if not self.start.sent:
             self._check_started()
             self.start.sent = True
-            self._hand(self._send_whole, b"")
+            self._hand_all(self._send_whole, b"")
         elif self._outlet is not None:
             self._outlet.complete()
 
@@ -220,6 +216,13 @@ class Run:
             app_log.error("%s: uncaught exception in close()", self.summary(), exc_info=error)
 
     # On the loop: the answer.
+
+    def _safely(self, call: Callable[..., None], *args: Any) -> None:
+        try:
+            call(*args)
+        except Exception as error:
+            # Border: what an application gives may not be sendable.
+            self.fail(error)
 
     def _send_head(self) -> None:
         """Send the head of a response whose body comes in pieces."""
@@ -421,204 +424,3 @@ def iterate(result: Any) -> Iterator[Any]:
             if hasattr(type(result), "__iter__"):  # of its own making
                 raise
     raise ApplicationError(f"the application must return an iterable of bytes, not {type(result).__name__}")
-
-
-class InlineRun(Run):
-    """A request run on the loop, for applications that never block."""
-
-    __slots__ = ()
-
-    joined = sys.maxsize  # it is in memory anyway, and no thread waits
-
-    def execute(self) -> None:
-        """Call the application, and answer as far as that goes at once."""
-        rest = self.context.run(self._begin)
-        if rest is not None:
-            self.container.keep(start(self.exchange.loop, self._stream(*rest), self.context))
-
-    def _begin(self) -> tuple[Any, Iterator[Any], Any] | None:
-        """In the application's context: what is to be iterated when it is not all there at once."""
-        if self.exchange.record is not None:
-            self.exchange.record.handling()
-        result: Any = None
-        try:
-            result = self.container.wsgi_application(self.environ, self.start)
-            if not self._take(result):
-                iterator = iterate(result)
-                chunk = next(iterator, _END)
-                if self._is_all(chunk):
-                    self._emit(chunk)
-                    chunk = next(iterator, _END)
-                if chunk is not _END:
-                    return result, iterator, chunk
-                self._complete()
-        except BaseException as error:
-            # Border: whatever an application raises becomes a response.
-            self._failed(result, error)
-            return None
-        if type(result) is not list:
-            self._close(result)
-        self.release()
-        return None
-
-    def _failed(self, result: Any, error: BaseException) -> None:
-        if not isinstance(error, ClientDisconnected):
-            self.fail(error)
-        self._close(result)
-        self.release()
-        if isinstance(error, KeyboardInterrupt):
-            raise error  # it is the program that is to be stopped
-
-    async def _stream(self, result: Any, iterator: Iterator[Any], chunk: Any) -> None:
-        try:
-            burst = BURST
-            while True:
-                sent = self._emit(chunk)
-                burst -= len(chunk)
-                if sent is not DONE:
-                    await sent
-                elif not chunk or burst < 0:  # an empty piece says: not yet
-                    burst = BURST
-                    await asyncio.sleep(0)
-                if self._enough:
-                    break
-                try:
-                    chunk = next(iterator)
-                except StopIteration:
-                    break
-            self._complete()
-        except asyncio.CancelledError:
-            self.exchange.abort_response()
-            self._end()
-            self._failed(result, ClientDisconnected("the loop is being closed"))
-            raise
-        except StreamClosedError:
-            self.gone = True
-            self._end()
-            self._failed(result, ClientDisconnected("the client has gone"))
-        except BaseException as error:
-            # Border: whatever an application raises becomes a response, or a cut connection.
-            self._failed(result, error)
-        else:
-            self._close(result)
-            self.release()
-
-    def _complete(self) -> None:
-        opened = self._outlet is None and self.status != 0
-        super()._complete()
-        if opened:
-            self._finished(None)
-
-    def _hand(self, call: Callable[..., None], *args: Any) -> None:
-        call(*args)
-
-    def _open(self) -> None:
-        self._send_head()
-
-    def _put(self, chunk: bytes) -> Any:
-        if self._outlet is None:
-            return self.exchange.write(chunk)
-        self._outlet.put(chunk)
-        return DONE
-
-    def _write(self, data: bytes) -> None:
-        # It cannot wait for the client, so that what the client has not taken goes to a file.
-        if self._outlet is None and not self._over:
-            self._outlet = Outlet(self.exchange, self.exchange.loop.call_soon, self._finished, sys.maxsize)
-        self._emit(data)
-
-
-class ThreadRun(Run):
-    """A request run in a thread, which is free again when the response is in the outlet."""
-
-    __slots__ = ("deadline", "post", "thread", "watched")
-
-    def __init__(
-        self,
-        container: "WSGIContainer",
-        exchange: Exchange,
-        request: HTTPServerRequest,
-        context: Context,
-        body: "BodyCollector | None",
-    ) -> None:
-        super().__init__(container, exchange, request, context, body)
-        self.post = container.mailbox.post
-        self.thread: threading.Thread | None = None
-        #: For the sweep, in the loop's time, and what ends that.
-        self.deadline = inf
-        self.watched: Callable[[ThreadRun], None] | None = None
-
-    # In the thread.
-
-    def execute(self) -> None:
-        """Run the application from beginning to end."""
-        if not self.gone:
-            self.context.run(self._execute)
-        self.release()
-        if self.watched is not None:
-            self.post(partial(self.watched, self))
-
-    def _execute(self) -> None:
-        if self.exchange.record is not None:
-            self.exchange.record.handling()
-        result: Any = None
-        try:
-            result = self.container.wsgi_application(self.environ, self.start)
-            if not self._take(result):
-                for chunk in iterate(result):
-                    self._emit(chunk)
-                    if self._enough:
-                        break
-                self._complete()
-        except ClientDisconnected:
-            pass
-        except BaseException as error:
-            # Border: whatever an application raises becomes a response, or a cut connection.
-            self.post(partial(self.fail, error))
-        if type(result) is not list:
-            self._close(result)
-
-    def _hand(self, call: Callable[..., None], *args: Any) -> None:
-        self.post(partial(self._safely, call, *args))
-
-    def _open(self) -> None:
-        self._outlet = Outlet(self.exchange, self.post, self._finished, self.container.max_response_backlog)
-        if self._over:  # in between: nobody else would close it
-            self._outlet.close()
-        self._hand(self._send_head)
-
-    def _put(self, chunk: bytes) -> Any:
-        assert self._outlet is not None
-        self._outlet.put(chunk)
-
-    def _write(self, data: bytes) -> None:
-        self._emit(data)
-
-    # On the loop.
-
-    def _safely(self, call: Callable[..., None], *args: Any) -> None:
-        try:
-            call(*args)
-        except Exception as error:
-            # Border: what an application gives may not be sendable.
-            self.fail(error)
-
-    def deadline_passed(self, now: float) -> None:
-        """The application has taken too long: 504, and another thread in place of the one that is stuck in it."""
-        assert self.container.request_timeout is not None
-        self.deadline = now + self.container.request_timeout
-        if self._outlet is not None and self._outlet.has_moved():
-            return
-        thread = self.thread
-        if thread is not None:
-            app_log.error(
-                "%s: the application takes too long; it is here:\n%s", self.summary(), stack_of(thread)
-            )
-            self.container.replace(thread)
-            if self.watched is not None:
-                self.watched(self)
-        elif not self._over:
-            # It may be about to begin, and is watched until it has ended.
-            app_log.error("%s: no thread was free in time", self.summary())
-        self.gone = True
-        self.refuse(504)
