@@ -555,3 +555,51 @@ async def test_a_tls_handshake_that_does_not_come_to_an_end(server_context: ssl.
         await stream.read_bytes(1)
     assert not server.streams
     server.stop()
+
+
+async def test_what_comes_with_the_end_of_the_handshake_is_not_lost(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """A client of TLS 1.3 sends its first bytes together with the last of the handshake."""
+    server = EchoServer(ssl_options=server_context)
+    server.listen(0, "127.0.0.1")
+    sock = socket.create_connection(("127.0.0.1", port_of(server)))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client_context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    sock.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(sock, outgoing.read())
+    while True:
+        incoming.write(await loop.sock_recv(sock, 65536))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+            break
+    tls.write(b"at once\n")
+    await loop.sock_sendall(sock, outgoing.read())
+    got = b""
+    while got != b"at once\n":
+        incoming.write(await loop.sock_recv(sock, 65536))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            got += tls.read(100)
+    sock.close()
+    server.stop()
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 5])
+async def test_a_handshake_may_be_cut_at_any_moment(server_context: ssl.SSLContext, turns: int) -> None:
+    server = EchoServer(ssl_options=server_context)
+    server.listen(0, "127.0.0.1")
+    stream = await connect(server)
+    while not server._handshakes:
+        await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    for task in server._handshakes.values():
+        task.cancel()
+    with pytest.raises(StreamClosedError):
+        await stream.read_bytes(1)
+    assert not server._handshakes
+    assert not server.streams
+    server.stop()

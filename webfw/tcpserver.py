@@ -1,7 +1,8 @@
 """`TCPServer`: accepts connections and hands each on as a stream; subclasses decide what is said over it.
 
-Connections are accepted by asyncio's own servers.  `TCPServer._make_wire` makes the protocol of each; a
-subclass that needs no stream (an HTTP server) replaces it.
+Connections are accepted by asyncio's own servers, each as a `Wire`.  TLS is put on it here and not by those, so that
+who is not to be served can be sent away before a handshake, which costs more than an answer.  A subclass that needs no
+stream (an HTTP server) replaces `TCPServer._wire_connected`.
 """
 
 import asyncio
@@ -12,11 +13,13 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
 from webfw.ioloop import IOLoop
 from webfw.iostream import IOStream, SSLIOStream, StreamClosedError, Wire
+from webfw.iostream.tls import TLSSettings, handshake
 from webfw.log import app_log, gen_log
 from webfw.netutil import bind_sockets, ssl_options_to_context, ssl_wrap_socket
 from webfw.netutil.sockets import DEFAULT_BACKLOG, backlog_of
@@ -53,8 +56,9 @@ class TCPServer:
         self.ssl_options = ssl_options
         self.max_buffer_size = max_buffer_size
         self.read_chunk_size = read_chunk_size
-        #: Seconds a client has to complete the TLS handshake; read when a socket is added.
+        #: Seconds a client has to complete the TLS handshake.
         self.tls_handshake_timeout = TLS_HANDSHAKE_TIMEOUT
+        self._tls: TLSSettings | None = None
         #: Descriptor -> listening socket, and descriptor -> the function that ends listening on it.
         self._sockets: dict[int, socket.socket] = {}
         self._handlers: dict[int, Callable[[], None]] = {}
@@ -62,8 +66,10 @@ class TCPServer:
         self._started = False
         self._stopped = False
         self._listeners: list[_Listener] = []
-        # Accepted, but not connected yet; weakly, since nobody is told of a TLS handshake that fails.
+        # Accepted, but not connected yet; weakly, since asyncio drops some of them without a word.
         self._arriving: WeakSet[Wire] = WeakSet()
+        # Connected, with a TLS handshake under way.
+        self._handshakes: dict[Wire, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Future[Any]] = set()
         # Found out now rather than at the first connection.
         if isinstance(ssl_options, Mapping):
@@ -132,13 +138,13 @@ class TCPServer:
         May be called inside a coroutine or before the loop runs.  `stop` closes them.
         """
         io_loop = IOLoop.current()
-        context = None
         if self.ssl_options is not None:
             context = ssl_options_to_context(self.ssl_options, server_side=True)
+            self._tls = TLSSettings(context, server_side=True, server_hostname=None)
         for sock in sockets:
             fd = sock.fileno()
             self._sockets[fd] = sock
-            listener = _Listener(io_loop, sock, self._make_wire, context, self.tls_handshake_timeout)
+            listener = _Listener(io_loop, sock, self._make_wire)
             self._listeners.append(listener)
             self._handlers[fd] = listener.close
 
@@ -189,14 +195,54 @@ class TCPServer:
     async def _arrived(self) -> None:
         """Wait until all that has been accepted is connected, with its TLS handshake, or gone."""
         interval = ARRIVAL_INTERVAL
-        while self._arriving:
-            gc.collect()  # one whose handshake has failed may be held by the exception's traceback alone
+        while self._arriving or self._handshakes:
+            gc.collect()  # those that asyncio has dropped are held by cycles alone
             await asyncio.sleep(interval)
             interval = min(2 * interval, 1.0)
 
     def _wire_arrived(self, wire: Wire) -> None:
         self._arriving.discard(wire)
-        self._wire_connected(wire)
+        if not self._admit(wire):
+            return
+        if self._tls is None:
+            self._wire_connected(wire)
+        else:
+            wire.consumer = early = _Early()
+            wire.pause_reading()
+            # Not loop.create_task, which may run it at once: the transport is in the middle of its beginning.
+            task = asyncio.Task(self._secure(wire, early, self._tls), loop=wire.loop)
+            self._handshakes[wire] = task
+            task.add_done_callback(partial(self._secured, wire))
+
+    def _admit(self, wire: Wire) -> bool:
+        """Whether to serve a connection that has just been accepted; else it has been dealt with."""
+        return True
+
+    def _not_secured(self, wire: Wire) -> None:
+        """A connection that was admitted has not come to TLS."""
+
+    async def _secure(self, wire: Wire, early: "_Early", tls: TLSSettings) -> None:
+        """Put TLS on a new connection, then serve it."""
+        try:
+            await handshake(wire, tls, early.take, self.tls_handshake_timeout)
+        except Exception as error:
+            # Border: whatever a client says instead of its handshake, it is no fault of ours; loops differ in how they
+            # put it.
+            peer = wire.get_extra_info("peername")
+            gen_log.debug("no TLS with %s: %s", peer, str(error) or type(error).__name__)
+            return
+        if not wire.closing:
+            del self._handshakes[wire]
+            self._wire_connected(wire)
+            rest = early.take()
+            if rest:
+                wire.consumer.data_received(rest)
+
+    def _secured(self, wire: Wire, task: "asyncio.Task[None]") -> None:
+        # Not in the coroutine: one that is cancelled before its first step runs none of its cleaning up.
+        if self._handshakes.pop(wire, None) is not None:
+            wire.abort()
+            self._not_secured(wire)
 
     def _wire_connected(self, wire: Wire) -> None:
         kind = IOStream if wire.get_extra_info("sslcontext") is None else SSLIOStream
@@ -250,6 +296,33 @@ class TCPServer:
         stream.close()
 
 
+class _Early:
+    """The consumer of a wire from accept until TLS is there: it keeps what comes before its time."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def take(self) -> bytes:
+        """What has come since the last time."""
+        data = bytes(self._data)
+        self._data.clear()
+        return data
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        pass
+
+    def resume_writing(self) -> None:
+        pass
+
+
 class _Listener:
     """One listening socket and the asyncio server that accepts on it.
 
@@ -262,14 +335,10 @@ class _Listener:
         io_loop: IOLoop,
         sock: socket.socket,
         make_wire: Callable[[], Wire],
-        context: ssl.SSLContext | None,
-        handshake_timeout: float,
     ) -> None:
-        self._handshake_timeout = handshake_timeout
         self._io_loop = io_loop
         self._sock = sock
         self._make_wire = make_wire
-        self._context = context
         self._server: asyncio.AbstractServer | None = None
         self._closed = False
         self._task: asyncio.Task[None] | None = (
@@ -280,8 +349,6 @@ class _Listener:
 
     async def _start(self) -> None:
         options: dict[str, Any] = {"backlog": backlog_of(self._sock)}
-        if self._context is not None:
-            options |= {"ssl": self._context, "ssl_handshake_timeout": self._handshake_timeout}
         loop = asyncio.get_running_loop()
         try:
             if self._sock.family == getattr(socket, "AF_UNIX", None):

@@ -75,12 +75,15 @@ class TLSSocket:
         raise AttributeError(f"a TLS socket has no attribute {name!r}")
 
 
-async def handshake(wire: Wire, tls: TLSSettings, take_early: Callable[[], bytes]) -> None:
+async def handshake(
+    wire: Wire, tls: TLSSettings, take_early: Callable[[], bytes], timeout: float = HANDSHAKE_TIMEOUT
+) -> None:
     """Put TLS between a wire and its transport.
 
     :param wire: with reading paused.
     :param take_early: gives the bytes of the handshake that the wire has read already; what comes after it was called
         has been under TLS.
+    :param timeout: seconds it may take.
     :raises ssl.SSLError: the sides do not agree.
     :raises OSError: the connection was lost, or the time was over.
     """
@@ -94,7 +97,7 @@ async def handshake(wire: Wire, tls: TLSSettings, take_early: Callable[[], bytes
             tls.context,
             server_side=tls.server_side,
             server_hostname=tls.server_hostname,
-            ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
+            ssl_handshake_timeout=timeout,
         ),
         loop=loop,
     )
