@@ -44,7 +44,7 @@ $(VENV)/stamp-pip: | $(BIN)/python
 	touch $@
 
 # An editable installation also builds the C module in place, where there is a compiler (see setup.py).
-$(VENV)/stamp-run: pyproject.toml setup.py webfw/sansio/_native.c | $(VENV)/stamp-pip
+$(VENV)/stamp-run: pyproject.toml setup.py $(wildcard webfw/sansio/_native*.[ch]) | $(VENV)/stamp-pip
 	@echo "setting up $(VENV)"
 	export PYTHONWARNINGS=ignore
 	if ! $(PIP) install --only-binary uvloop --editable '.[uvloop]'; then

@@ -6,7 +6,7 @@ import sysconfig
 
 from setuptools import Extension, setup
 
-# 0: never; 1: it must build; anything else: if it builds.  webfw/sansio/masking.py reads the same variable.
+# 0: never; 1: it must build; anything else: if it builds.  webfw/sansio/native.py reads the same variable.
 wanted = os.environ.get("WEBFW_SPEEDUPS")
 
 if wanted == "0" or platform.python_implementation() != "CPython":
@@ -18,7 +18,8 @@ else:
         ext_modules=[
             Extension(
                 "webfw.sansio._native",
-                sources=["webfw/sansio/_native.c"],
+                sources=["webfw/sansio/_native.c", "webfw/sansio/_native_http1.c"],
+                depends=["webfw/sansio/_native.h"],
                 optional=wanted != "1",
                 py_limited_api=stable,
                 define_macros=[("Py_LIMITED_API", "0x030b0000")] if stable else [],

@@ -73,7 +73,7 @@ fuzz() {
 beside_uvloop() { # what is done while the suite runs on uvloop
   echo "without the C module"
   WEBFW_SPEEDUPS=0 $python -m pytest -q -p no:cacheprovider \
-    tests/sansio/test_masking.py tests/sansio/websocket tests/websocket tests/conformance/test_websocket_*.py || return 1
+    tests/sansio tests/httputil tests/websocket tests/conformance/test_websocket_*.py || return 1
   echo "manual"
   make --no-print-directory docs || return 1
   echo "fuzzing"

@@ -1,11 +1,8 @@
-"""Both twins of `apply_mask` beside RFC 6455 section 5.3 by the letter, and the choice between them."""
+"""Both twins of `apply_mask` beside RFC 6455 section 5.3 by the letter."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +17,6 @@ except ImportError:
     native: Any = None
 else:
     native = _native.apply_mask
-
-ROOT = Path(__file__).resolve().parents[2]
 
 TWINS = pytest.mark.parametrize(
     "apply_mask",
@@ -185,64 +180,3 @@ def test_native_lets_go_of_the_key() -> None:
 def test_native_refuses_memory_with_gaps() -> None:
     with pytest.raises(BufferError):
         native(KEY, memoryview(b"abcdef")[::2])
-
-
-# --- which one ---
-
-
-def import_with(speedups: str | None, before: str = "") -> "subprocess.CompletedProcess[str]":
-    environment = {name: value for name, value in os.environ.items() if name != "WEBFW_SPEEDUPS"}
-    if speedups is not None:
-        environment["WEBFW_SPEEDUPS"] = speedups
-    code = (
-        f"import sys\n{before}\n"
-        "from webfw.sansio import masking\n"
-        "from webfw.sansio.websocket.frames import apply_mask\n"
-        "assert apply_mask is masking.apply_mask\n"
-        "print(masking.IMPLEMENTATION, type(apply_mask).__name__, 'webfw.sansio._native' in sys.modules)\n"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=50
-    )
-
-
-NATIVE = "native builtin_function_or_method True\n"
-PURE = "pure function False\n"
-MISSING = "sys.modules['webfw.sansio._native'] = None"  # as if it had not been built
-
-
-@pytest.mark.skipif(native is None, reason="not built")
-@pytest.mark.parametrize(("speedups", "printed"), [(None, NATIVE), ("", NATIVE), ("0", PURE), ("1", NATIVE)])
-def test_choice_where_it_has_been_built(speedups: str | None, printed: str) -> None:
-    done = import_with(speedups)
-    assert (done.stdout, done.stderr) == (printed, "")
-
-
-@pytest.mark.parametrize("speedups", [None, "0"])
-def test_choice_where_it_has_not_been_built(speedups: str | None) -> None:
-    done = import_with(speedups, MISSING)
-    assert (done.stdout.split()[:2], done.stderr) == (["pure", "function"], "")
-
-
-def test_forced_where_it_has_not_been_built() -> None:
-    done = import_with("1", MISSING)
-    assert done.returncode == 1
-    assert "ImportError: WEBFW_SPEEDUPS=1 " in done.stderr
-    assert "pip install" in done.stderr
-
-
-def test_the_choice_here() -> None:
-    """What this process has; and that a choice is made from the variable alone."""
-    assert masking._choose(os.environ.get("WEBFW_SPEEDUPS")) == (masking.IMPLEMENTATION, masking.apply_mask)
-    assert masking._choose("0") == ("pure", masking._apply_mask)
-    assert masking._choose(None) == (("native", native) if native else ("pure", masking._apply_mask))
-
-
-def test_forced_says_how_to_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    from webfw import sansio
-
-    monkeypatch.delattr(sansio, "_native", raising=False)
-    monkeypatch.setitem(sys.modules, "webfw.sansio._native", None)
-    with pytest.raises(ImportError, match="pip install"):
-        masking._choose("1")
-    assert masking._choose(None) == ("pure", masking._apply_mask)

@@ -10,7 +10,7 @@ import pytest
 from tests.web.test_plain_path import Counts, connect
 from webfw.httpserver import HTTPServer
 from webfw.iostream import Wire
-from webfw.sansio.masking import IMPLEMENTATION
+from webfw.sansio.native import IMPLEMENTATION
 from webfw.sansio.websocket import Machine
 from webfw.web import Application
 from webfw.websocket import WebSocketHandler, broadcast

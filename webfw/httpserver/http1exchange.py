@@ -106,19 +106,24 @@ class Http1Exchange(Exchange):
         if not self.body_done and self.keep_alive:
             self.keep_alive = conn.body_is_short()
         if self.keep_alive and self.head.minor and "Connection" not in headers:
-            data = encode_head(status_line(status, reason), headers.fields())
+            fields = headers.fields()
         else:
-            data = encode_head(status_line(status, reason), self._with_connection(headers))
+            fields = self._with_connection(headers)
+        line = status_line(status, reason)
+        if not body or self.head.method == "HEAD":
+            data = encode_head(line, fields)
+            body = b""
+        elif len(body) <= JOIN_SIZE:
+            data = encode_head(line, fields, body)
+        else:
+            data = encode_head(line, fields)
         self.begun = self.complete = True
         self.status = status
-        if not body or self.head.method == "HEAD":
+        self.bytes_sent = len(body)
+        if len(body) <= JOIN_SIZE:
             conn.wire.write(data)
         else:
-            self.bytes_sent = len(body)
-            if len(body) <= JOIN_SIZE:
-                conn.wire.write(data + body)
-            else:
-                self._write_large(data, body)
+            self._write_large(data, body)
         self._done()
 
     def _write_large(self, data: bytes, body: bytes) -> None:

@@ -4,10 +4,11 @@ RFC 9110 section 5.  Names are kept in one spelling, ``Http-Header-Case``, so th
 """
 
 import re
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
 from webfw.httputil.errors import HTTPInputError
+from webfw.sansio.native import native
 
 __all__ = ["HTTP_WHITESPACE", "HTTPHeaders"]
 
@@ -54,6 +55,8 @@ def _spell(name: str) -> str:
 #: ``_names[name]`` is the normal spelling of a valid name; anything else raises `HTTPInputError`.
 _names: Final = _NameCache()
 _known_name = _names.get
+
+_plain_fields = None if native is None else native.plain_fields
 
 
 def _normalize_header(name: str) -> str:
@@ -116,6 +119,9 @@ class HTTPHeaders(MutableMapping[str, str]):
         """
         self = cls.__new__(cls)
         self._repeated = False
+        if _plain_fields is not None and (plain := _plain_fields(block, _names)) is not None:
+            self._fields = plain
+            return self
         fields: dict[str, str | list[str]] = {}
         names = _names
         for line in block.split("\n"):
@@ -183,10 +189,10 @@ class HTTPHeaders(MutableMapping[str, str]):
             else:
                 yield name, value
 
-    def fields(self) -> Iterable[tuple[str, str]]:
+    def fields(self) -> Collection[tuple[str, str]]:
         """The pairs of `get_all` for encoding: the dict's own items when no name comes twice."""
         if self._repeated:
-            return self.get_all()
+            return list(self.get_all())
         return self._fields.items()  # type: ignore[return-value]  # no list among them
 
     def items(self) -> ItemsView[str, str]:

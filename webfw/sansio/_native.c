@@ -1,11 +1,12 @@
-/* The mask of WebSocket payloads (RFC 6455 section 5.3), as fast as memory: the native twin of masking.py.
+/* The module itself, and the mask of WebSocket payloads (RFC 6455 section 5.3): the native twin of masking.py.
  *
- * The one C module of the house, and it stays small: no state, no I/O, nothing that has no twin in Python with the same
- * tests.  It keeps to the stable ABI of Python 3.11, so that one build serves every later version; setup.py says how it
- * is built, and masking.py when it is used.
+ * The one C module of the house, and it stays small: no I/O, nothing that has no twin in Python with the same tests.  It
+ * keeps to the stable ABI of Python 3.11, so that one build serves every later version; setup.py says how it is built,
+ * and native.py when it is used.
  */
 
-#include <Python.h>
+#include "_native.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -64,18 +65,59 @@ apply_mask(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t c
     return result;
 }
 
-/* METH_FASTCALL has a type of its own, and the field of the table another: through void (*)(void) no compiler warns. */
 static PyMethodDef methods[] = {
-    {"apply_mask", (PyCFunction)(void (*)(void))apply_mask, METH_FASTCALL,
+    {"apply_mask", FASTCALL(apply_mask),
      PyDoc_STR("apply_mask($module, key, payload, /)\n--\n\n"
                "Mask `payload` with the four bytes of `key`, or unmask it (RFC 6455 section 5.3).")},
+    {"plain_head", FASTCALL(plain_head),
+     PyDoc_STR("plain_head($module, kind, data, start, max_size, max_fields, max_target, hosts, /)\n--\n\n"
+               "Parse a plain request head into a new `kind`; None where Python has to look.")},
+    {"plain_message", FASTCALL(plain_message),
+     PyDoc_STR("plain_message($module, first_line, fields, body, /)\n--\n\n"
+               "Encode a message whose head is plain ASCII; None where Python has to look.")},
+    {"plain_fields", FASTCALL(plain_fields),
+     PyDoc_STR("plain_fields($module, block, names, /)\n--\n\n"
+               "A dict of a field block whose names are in `names` and come once; None where Python has to look.")},
+    {"raw_fields", FASTCALL(raw_fields),
+     PyDoc_STR("raw_fields($module, block, /)\n--\n\n"
+               "Pairs of bytes, the names in lower case, of a field block; None where Python has to look.")},
     {NULL, NULL, 0, NULL},
 };
 
-/* No state, so any number of interpreters may have it, and threads without the GIL.  Builds for the stable ABI of 3.11
- * know neither slot.
+static int
+begin(PyObject *module)
+{
+    return words_begin(PyModule_GetState(module));
+}
+
+static int
+visit_state(PyObject *module, visitproc visit, void *arg)
+{
+    Words *words = PyModule_GetState(module);
+    return words == NULL ? 0 : words_visit(words, visit, arg);
+}
+
+static int
+clear_state(PyObject *module)
+{
+    Words *words = PyModule_GetState(module);
+    if (words != NULL) {
+        words_end(words);
+    }
+    return 0;
+}
+
+static void
+free_state(void *module)
+{
+    clear_state(module);
+}
+
+/* All state is words that never change, so any number of interpreters may have it, and threads without the GIL.  Builds
+ * for the stable ABI of 3.11 know neither of the last two slots.
  */
 static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, begin},
 #ifdef Py_mod_multiple_interpreters
     {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
 #endif
@@ -88,9 +130,13 @@ static PyModuleDef_Slot slots[] = {
 static PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "webfw.sansio._native",
-    .m_doc = PyDoc_STR("What webfw.sansio has in C; never imported but by the pure twin of each function."),
+    .m_doc = PyDoc_STR("What webfw.sansio has in C; never imported but by native.py."),
+    .m_size = sizeof(Words),
     .m_methods = methods,
     .m_slots = slots,
+    .m_traverse = visit_state,
+    .m_clear = clear_state,
+    .m_free = free_state,
 };
 
 PyMODINIT_FUNC

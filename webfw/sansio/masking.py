@@ -1,14 +1,13 @@
 """The mask of WebSocket payloads (RFC 6455 section 5.3), in C where that has been built, else in Python; no frames."""
 
-import os
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-__all__ = ["IMPLEMENTATION", "apply_mask"]
+from webfw.sansio.native import native
+
+__all__ = ["apply_mask"]
 
 _Bytes: TypeAlias = bytes | bytearray | memoryview
-
-# --- in Python ---
 
 # Up to this size one XOR of two integers is the fastest way.  Beyond, turning bytes into integers and back costs more
 # a byte than translating every fourth byte by one table (CPython 3.11: 28 against 19 microseconds for 16 KiB).
@@ -36,30 +35,6 @@ def _apply_mask(key: bytes, payload: _Bytes, /) -> bytes:
     return bytes(masked)
 
 
-# --- which one ---
-
-
-def _choose(wanted: str | None) -> tuple[str, Callable[[bytes, _Bytes], bytes]]:
-    """Take the twin that the environment variable ``WEBFW_SPEEDUPS`` wants: 0 pure, 1 native, else what there is."""
-    if wanted == "0":
-        return "pure", _apply_mask
-    try:
-        from webfw.sansio import _native
-    except ImportError as error:
-        if wanted == "1":
-            raise ImportError(
-                "WEBFW_SPEEDUPS=1 wants webfw's C module, which has not been built: install webfw from source with a C"
-                " compiler and the same setting (WEBFW_SPEEDUPS=1 pip install --editable . in a checkout)"
-            ) from error
-        return "pure", _apply_mask
-    return "native", _native.apply_mask
-
-
-_chosen: Final = _choose(os.environ.get("WEBFW_SPEEDUPS"))
-
-#: Which twin `apply_mask` is: ``"native"`` or ``"pure"``.
-IMPLEMENTATION: Final = _chosen[0]
-
 #: ``apply_mask(key, payload)`` masks a payload, or unmasks it, which is the same.  The key is `bytes`, four of them,
 #: otherwise `ValueError` is raised; the payload may be `bytes`, `bytearray` or a `memoryview` of bytes.
-apply_mask: Final = _chosen[1]
+apply_mask: Final[Callable[[bytes, _Bytes], bytes]] = _apply_mask if native is None else native.apply_mask

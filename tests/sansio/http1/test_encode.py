@@ -61,7 +61,7 @@ def test_head() -> None:
         == b"HTTP/1.1 200 OK\r\nA: b\r\nC: \r\na: d\r\n\r\n"
     )
     assert encode_head(OK, {"A": "é\t~"}.items()) == b"HTTP/1.1 200 OK\r\nA: \xe9\t~\r\n\r\n"
-    assert encode_head(OK, ((name, "b") for name in "ac")) == b"HTTP/1.1 200 OK\r\na: b\r\nc: b\r\n\r\n"
+    assert encode_head(OK, [(name, "b") for name in "ac"], b"") == b"HTTP/1.1 200 OK\r\na: b\r\nc: b\r\n\r\n"
 
 
 @pytest.mark.parametrize(

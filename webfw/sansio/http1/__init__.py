@@ -8,6 +8,7 @@ from webfw.sansio.http1.encode import (
     encode_request_head,
     status_line,
 )
+from webfw.sansio.http1.fields import raw_fields
 from webfw.sansio.http1.head import HeadLimits, RequestHead, parse_head
 from webfw.sansio.http1.response import ResponseHead, parse_response_head
 from webfw.sansio.http1.target import origin_form
@@ -27,5 +28,6 @@ __all__ = [
     "origin_form",
     "parse_head",
     "parse_response_head",
+    "raw_fields",
     "status_line",
 ]

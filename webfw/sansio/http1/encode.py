@@ -4,7 +4,7 @@ Nothing that could end a line early gets through: every name must be a token, an
 character (RFC 9110 section 5.5).  Whoever tries gets a `LocalProtocolError` that names the field.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
@@ -12,6 +12,7 @@ from typing import Final
 from webfw.sansio.errors import LocalProtocolError
 from webfw.sansio.http1.framing import excerpt
 from webfw.sansio.http1.grammar import FORBIDDEN_IN_TRAILERS, IS_FIELD_VALUE, IS_TARGET, IS_TOKEN
+from webfw.sansio.native import native
 
 __all__ = ["encode_chunk", "encode_head", "encode_last_chunk", "encode_request_head", "status_line"]
 
@@ -52,6 +53,8 @@ class _Prefixes(dict[str, str]):
 
 _prefixes = _Prefixes()
 
+_plain_message = None if native is None else native.plain_message
+
 
 @lru_cache(maxsize=1024)
 def status_line(status: int, reason: str | None = None) -> str:
@@ -71,14 +74,17 @@ def status_line(status: int, reason: str | None = None) -> str:
     return f"HTTP/1.1 {int(status)} {reason}"
 
 
-def encode_head(status_line: str, fields: Iterable[tuple[str, str]]) -> bytes:
+def encode_head(status_line: str, fields: Collection[tuple[str, str]], body: bytes = b"") -> bytes:
     """A whole head: the first line, the fields in the order given, and the empty line.
 
     :param status_line: what `status_line` returned.
     :param fields: names and values; values are latin-1 text.
+    :param body: what follows the head at once.
     :raises LocalProtocolError: naming the field, when a name is not a token or a value has a control
         character other than HTAB or a character outside latin-1.
     """
+    if _plain_message is not None and (message := _plain_message(status_line, fields, body)) is not None:
+        return message  # type: ignore[no-any-return]
     prefixes = _prefixes
     try:
         lines = [prefixes[name] + value for name, value in fields]
@@ -90,7 +96,7 @@ def encode_head(status_line: str, fields: Iterable[tuple[str, str]]) -> bytes:
         raise _fault(status_line, lines) from None
     if len(block) - len(block.translate(None, _CONTROLS)) != 2 * len(lines) + 4:
         raise _fault(status_line, lines)
-    return block
+    return block + body if body else block
 
 
 def _fault(first_line: str, lines: list[str]) -> LocalProtocolError:
@@ -104,7 +110,7 @@ def _fault(first_line: str, lines: list[str]) -> LocalProtocolError:
     return LocalProtocolError(f"first line {excerpt(first_line)} has a character that is not allowed")
 
 
-def encode_request_head(method: str, target: str, fields: Iterable[tuple[str, str]]) -> bytes:
+def encode_request_head(method: str, target: str, fields: Collection[tuple[str, str]]) -> bytes:
     """A whole request head in HTTP/1.1 (RFC 9112 section 3).
 
     :param method: a token.

@@ -15,10 +15,12 @@ from webfw.sansio.http1.framing import (
 from webfw.sansio.http1.grammar import REQUEST_HEAD, is_host
 from webfw.sansio.http1.limits import HeadLimits
 from webfw.sansio.http1.target import authority_of
+from webfw.sansio.native import native
 
 __all__ = ["HeadLimits", "RequestHead", "parse_head"]
 
 _match_head = REQUEST_HEAD.fullmatch
+_plain_head = None if native is None else native.plain_head
 
 # Values of Host that have been found valid.  Only a memory of a pure function, so threads may share it;
 # bounded in number, and in size because long values are not kept.
@@ -91,7 +93,25 @@ def parse_head(data: bytes, start: int, seen: int, limits: HeadLimits) -> Reques
         100-continue.  Raised as early as the bytes at hand allow; which fault is reported does not depend on how
         they were split.
     """
-    # This function runs for every request, hence in one piece: a plain request makes no other call of ours.
+    # This function runs for every request, hence in one piece: a plain request makes no other call of ours.  One that
+    # came whole may be plain enough for the C module; which it leaves to us otherwise, without a word.
+    if (
+        _plain_head is not None
+        and seen <= start
+        and (
+            known := _plain_head(
+                RequestHead,
+                data,
+                start,
+                limits.max_header_size,
+                limits.max_fields,
+                limits.max_target,
+                _valid_hosts,
+            )
+        )
+        is not None
+    ):
+        return known  # type: ignore[no-any-return]
     look = seen - 3
     if look < start:
         look = start

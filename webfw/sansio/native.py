@@ -1,0 +1,33 @@
+"""The C module, where it has been built and is wanted; what its functions are for stands beside their twins."""
+
+import os
+from types import ModuleType
+from typing import Final
+
+__all__ = ["IMPLEMENTATION", "native"]
+
+
+def _choose(wanted: str | None) -> ModuleType | None:
+    """The C module as the environment variable ``WEBFW_SPEEDUPS`` wants it: 0 never, 1 it must be there, else if it is.
+
+    :raises ImportError: it must be there, and is not.
+    """
+    if wanted == "0":
+        return None
+    try:
+        from webfw.sansio import _native
+    except ImportError as error:
+        if wanted == "1":
+            raise ImportError(
+                "WEBFW_SPEEDUPS=1 wants webfw's C module, which has not been built: install webfw from source with a C"
+                " compiler and the same setting (WEBFW_SPEEDUPS=1 pip install --editable . in a checkout)"
+            ) from error
+        return None
+    return _native
+
+
+#: The C module; None where the twins in Python are used.
+native: Final = _choose(os.environ.get("WEBFW_SPEEDUPS"))
+
+#: Which twins are used: ``"native"`` or ``"pure"``.
+IMPLEMENTATION: Final = "pure" if native is None else "native"
