@@ -7,7 +7,7 @@ import pytest
 from webfw.httpserver import HTTPServer
 from webfw.observe.admin import HealthFront
 from webfw.observe.health import Readiness
-from webfw.observe.parts import broker_of, parts_of
+from webfw.observe.parts import all_of, broker_of, parts_of
 from webfw.routing import PathMatches, Rule, RuleRouter
 from webfw.web import Application, FallbackHandler, RequestHandler
 from webfw.wsgi import WSGIContainer
@@ -45,6 +45,18 @@ def test_routes_are_followed() -> None:
 async def test_what_stands_in_front_is_looked_through(behind: Any) -> None:
     app = Application()
     assert list(parts_of(behind(app))) == [app]
+
+
+def test_others_are_found_too() -> None:
+    def function(request: Any) -> None: ...
+
+    class Front:
+        request_callback = staticmethod(function)
+
+    front, app = Front(), Application([("/", RequestHandler), (".*", FallbackHandler, {"fallback": function})])
+    found = list(all_of(RuleRouter([Rule(PathMatches("/f"), front), Rule(PathMatches("/a"), app)])))
+    assert [part for part in found if part in (front, app, function)] == [front, app, function]
+    assert len(found) == len({id(part) for part in found})
 
 
 def test_looking_makes_no_broker() -> None:
