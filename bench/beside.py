@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.client import Client, percentile
-from bench.http import Peer, script, serving
+from bench.peers import Peer, script, serving
 
 LOOPS = ("uvloop", "asyncio")
 #: Milliseconds for which a thread keeps the interpreter when another one wants it: Python's own, and a short one.

@@ -1,6 +1,6 @@
 """Fan-out through brokers: deliveries a second and their delay, two server processes and 1,000 subscribers.
 
-    python -m bench.fanout [--quick] [--brokers workers,redis] [--rate 50] [--json FILE]
+    python -m bench fanout [--quick] [--brokers workers,redis] [--rate 50] [--json FILE]
 
 See README.md beside this file for what is measured and how to read it.
 """
@@ -17,10 +17,21 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.http import Peer, cpu_time, free_port, machine, script, serving, stop
+from bench import report
+from bench.cpu import cpu_time
 from bench.load import TOO_BUSY, Load, build
-from bench.options import ROOT, add_choice, parser, write
-from bench.websocket import wait_for_connections, wait_until_listening
+from bench.options import add_choice, extent, parser
+from bench.peers import (
+    ROOT,
+    Peer,
+    free_port,
+    script,
+    serving,
+    stop,
+    wait_for_connections,
+    wait_until_listening,
+)
+from bench.report import write
 
 SERVERS = 2
 SUBSCRIBERS = 1000
@@ -230,23 +241,28 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     options = arguments(argv)
     build()
-    names = []
-    for name in options.brokers:
-        reason = lacking(BROKERS[name])
-        if reason is None:
-            names.append(name)
-        else:
-            print(f"left out: {name} ({reason})", file=sys.stderr)
+    left_out = {name: why for name in options.brokers if (why := lacking(BROKERS[name]))}
+    names = [name for name in options.brokers if name not in left_out]
+    absent = "\n".join(f"left out: {name} ({why})" for name, why in left_out.items())
     if not names:
+        print(absent)
         return 2
-    about = machine()
-    rounds, seconds = (1, 2.0) if options.quick else (3, 5.0)
-    samples = run(names, rounds, seconds, options.rate)
-
-    print(
-        f"{about['cpu']}, {about['cpus']} cores for all, Python {about['python']}, {SERVERS} servers, "
-        f"{SUBSCRIBERS} subscribers, {rounds} rounds of {seconds:g} s"
+    rounds, seconds = extent(options, (3, 5.0), (1, 2.0))
+    document = report.document(
+        options.command,
+        rounds,
+        seconds,
+        servers=SERVERS,
+        subscribers=SUBSCRIBERS,
+        window=WINDOW,
+        left_out=left_out,
     )
+    samples = run(names, rounds, seconds, options.rate)
+    document["loads"] = {
+        load: {name: summary(several) for name, several in found.items()} for load, found in samples.items()
+    }
+
+    print(report.headline(document, f"{SERVERS} servers", f"{SUBSCRIBERS} subscribers"))
     for load, found in samples.items():
         print(f"\n{table(load, found)}")
         for name, several in found.items():
@@ -255,18 +271,8 @@ def main(argv: list[str] | None = None) -> int:
                 print(
                     f"{load}, {name}: the load generator was busy for {busy:.0%} of the time", file=sys.stderr
                 )
-    document = {
-        "machine": about,
-        "servers": SERVERS,
-        "subscribers": SUBSCRIBERS,
-        "rounds": rounds,
-        "seconds": seconds,
-        "window": WINDOW,
-        "loads": {
-            load: {name: summary(several) for name, several in found.items()}
-            for load, found in samples.items()
-        },
-    }
+    if absent:
+        print(f"\n{absent}")
     write(options.json, document)
     return 0
 

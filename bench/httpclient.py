@@ -12,14 +12,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.http import APPS, Peer, interpreter, machine, missing, pinned, prepare, script, serving, versions
-from bench.options import ROOT, able, add_choice, parser, two_cores, write
-from bench.websocket import wait_until_listening
+from bench import report
+from bench.cpu import pinned, two_cores
+from bench.options import add_choice, extent, parser
+from bench.peers import APPS, ROOT, Cast, Peer, interpreter, missing, script, serving, wait_until_listening
+from bench.report import expectation, write
 
 #: Titles by load of `apps/http_clients.py`.
 LOADS = {
@@ -134,57 +136,33 @@ def run(
 
 
 def summary(samples: list[Sample]) -> dict[str, float]:
-    totals = [sample.user + sample.system for sample in samples]
-    return {
-        "user_us": statistics.median(sample.user for sample in samples),
-        "system_us": statistics.median(sample.system for sample in samples),
-        "total_us": statistics.median(totals),
-        "lowest_us": min(totals),
-        "highest_us": max(totals),
-        "elapsed_us": statistics.median(sample.elapsed for sample in samples),
-    }
+    return {**report.costs(samples), "elapsed_us": statistics.median(sample.elapsed for sample in samples)}
 
 
-def table(title: str, samples: dict[str, list[Sample]]) -> str:
+def table(title: str, rows: Mapping[str, report.Row]) -> str:
     """Markdown: medians over the rounds; a ratio of 2.0 says that the other one needs twice as much CPU, or time."""
-    heads = [f"{other} ÷" for other in OTHERS] + ["tornado-simple's time ÷"]
-    lines = [
-        f"| {title} | user µs | system µs | total µs | lowest to highest | elapsed µs | {' | '.join(heads)} |",
-        "|---|---:|---:|---:|---:|---:|" + "---:|" * len(heads),
-    ]
-    rows = {name: summary(found) for name, found in samples.items()}
-    for name, row in sorted(rows.items(), key=lambda item: item[1]["total_us"]):
-        ratios = [
-            f"{rows[other]['total_us'] / row['total_us']:.2f}" if other in rows else "" for other in OTHERS
-        ]
-        slow = rows.get("tornado-simple")
-        ratios.append(f"{slow['elapsed_us'] / row['elapsed_us']:.2f}" if slow else "")
-        lines.append(
-            f"| {name} | {row['user_us']:.1f} | {row['system_us']:.1f} | {row['total_us']:.1f} "
-            f"| {row['lowest_us']:.1f} to {row['highest_us']:.1f} | {row['elapsed_us']:.1f} "
-            f"| {' | '.join(ratios)} |"
-        )
-    return "\n".join(lines)
+    ratios = [report.ratio(other, rows, 2) for other in OTHERS]
+    slow = report.ratio("tornado-simple", rows, 2, "elapsed_us")
+    return report.table(title, rows, [*report.COSTS, report.ELAPSED, *ratios, slow])
 
 
-def verdicts(samples: Samples) -> list[str]:
+def verdicts(loads: Mapping[str, Mapping[str, report.Row]]) -> list[str]:
     """What was expected, beside what came; only of clients that took part."""
     found = []
-
-    def expect(what: str, value: float, met: bool, bound: str) -> None:
-        found.append(f"{'met' if met else 'MISSED'}: {what}: {value:.2f}, {bound} expected")
-
-    for title, clients in samples.items():
-        rows = {name: summary(several) for name, several in clients.items()}
+    for title, rows in loads.items():
         mine = rows.get("webfw-simple")
         if mine is None:
             continue
         if title == LOADS["tls"] and "tornado-simple" in rows:
             ratio = rows["tornado-simple"]["elapsed_us"] / mine["elapsed_us"]
-            expect(f"{title}: times as fast as tornado-simple", ratio, ratio >= 3, "at least 3")
+            found.append(
+                expectation(f"{title}: times as fast as tornado-simple", ratio, ratio >= 3, "at least 3")
+            )
         if "aiohttp" in rows:
             ratio = mine["total_us"] / rows["aiohttp"]["total_us"]
-            expect(f"{title}: CPU of webfw-simple to aiohttp", ratio, ratio <= 1, "at most 1")
+            found.append(
+                expectation(f"{title}: CPU of webfw-simple to aiohttp", ratio, ratio <= 1, "at most 1")
+            )
     return found
 
 
@@ -192,41 +170,33 @@ def verdicts(samples: Samples) -> list[str]:
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
-    made = parser("httpclient", __doc__, "two rounds of one second instead of five of three")
+    made = parser("client", __doc__, "two rounds of one second instead of five of three")
     add_choice(made, "--peers", [client.name for client in CLIENTS])
     return made.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     options = arguments(argv)
-    theirs, failed = prepare()
-    for pin in failed:
-        print(f"could not be installed: {pin}", file=sys.stderr)
-    clients = able(
-        CLIENTS, options.peers, lambda client: missing(client.peer, interpreter(client.peer, theirs))
+    cast = Cast()
+    clients = cast.able(
+        CLIENTS, options.peers, lambda client: missing(client.peer, interpreter(client.peer, cast.python))
     )
     if not clients:
+        print(cast.absent())
         return 2
-    cpus = two_cores()
-    about = machine()
-    rounds, seconds = (2, 1.0) if options.quick else (5, 3.0)
-    samples = run(clients, theirs, rounds, seconds, cpus)
-
-    print(f"{about['cpu']}, Python {about['python']}, {rounds} rounds of {seconds:g} s")
-    for title, found in samples.items():
-        print(f"\n{table(title, found)}")
-    if verdict := verdicts(samples):
-        print("\n" + "\n".join(verdict))
-    document = {
-        "machine": about,
-        "versions": versions(theirs),
-        "rounds": rounds,
-        "seconds": seconds,
-        "loads": {
-            title: {name: summary(several) for name, several in found.items()}
-            for title, found in samples.items()
-        },
+    rounds, seconds = extent(options, (5, 3.0), (2, 1.0))
+    document = report.document(options.command, rounds, seconds, cast)
+    samples = run(clients, cast.python, rounds, seconds, two_cores())
+    document["loads"] = loads = {
+        title: {name: summary(several) for name, several in found.items()} for title, found in samples.items()
     }
+
+    print(report.headline(document))
+    for title, rows in loads.items():
+        print(f"\n{table(title, rows)}")
+    for text in (cast.absent(), "\n".join(verdicts(loads))):
+        if text:
+            print(f"\n{text}")
     write(options.json, document)
     return 0
 

@@ -1,39 +1,63 @@
-"""What the commands of the measurements share: their options, who can take part, on which cores, where figures go."""
+"""The options that the commands of the measurements share."""
 
 import argparse
-import json
-import os
-import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
 
-__all__ = ["ROOT", "able", "add_choice", "parser", "several", "two_cores", "write"]
+from bench.cpu import two_cores
+from bench.peers import ROOT, able
+from bench.report import write
 
-ROOT = Path(__file__).resolve().parent.parent
+__all__ = ["ROOT", "able", "add_choice", "extent", "parser", "several", "two_cores", "write"]
 
-
-class Named(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-N = TypeVar("N", bound=Named)
+#: Rounds, and the seconds of each load.
+Extent = tuple[int, float]
 
 
 def parser(name: str, doc: str | None, quick: str) -> argparse.ArgumentParser:
     """The options that every measurement has.
 
-    :param name: of the module in `bench`.
-    :param doc: its docstring, whose first line is the description.
+    :param name: of the command.
+    :param doc: the docstring of its module, whose first line is the description.
     :param quick: what ``--quick`` does.
     """
-    made = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=(doc or "").partition("\n")[0])
+    made = Parser(prog=f"python -m bench {name}", description=(doc or "").partition("\n")[0])
     made.add_argument("--quick", action="store_true", help=quick)
+    made.add_argument("--rounds", type=positive(int), help="how many times everything is measured")
+    made.add_argument("--seconds", type=positive(float), help="of each load")
     default = ROOT / "build" / f"bench-{name}.json"
-    made.add_argument("--json", type=Path, default=default, help="where to write figures")
+    made.add_argument("--json", type=Path, default=default, help="where to write figures, not %(default)s")
     return made
+
+
+class Parser(argparse.ArgumentParser):
+    """Notes the command itself among the options, as what a figure says it came from."""
+
+    def parse_args(self, argv: Sequence[str] | None = None) -> argparse.Namespace:  # type: ignore[override]
+        given = list(sys.argv[1:] if argv is None else argv)
+        options = super().parse_args(given)
+        shown = [word for i, word in enumerate(given) if "--json" not in (word, given[i - 1] if i else "")]
+        options.command = " ".join([self.prog, *shown])
+        return options
+
+
+def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    """The type of an option that is a number above 0."""
+
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
+        return value
+
+    return parse
+
+
+def extent(options: argparse.Namespace, full: Extent, quick: Extent) -> Extent:
+    """Rounds and seconds: those that were given, or what is usual."""
+    rounds, seconds = quick if options.quick else full
+    return options.rounds or rounds, options.seconds or seconds
 
 
 def several(names: Iterable[str]) -> Callable[[str], list[str]]:
@@ -52,40 +76,7 @@ def several(names: Iterable[str]) -> Callable[[str], list[str]]:
 
 def add_choice(to: argparse.ArgumentParser, flag: str, names: Iterable[str]) -> None:
     """Add an option that chooses some of the names; all of them when it is not given."""
-    known = list(names)
+    known = list(dict.fromkeys(names))
     to.add_argument(
         flag, type=several(known), default=",".join(known), help="comma-separated, of: %(default)s"
     )
-
-
-def able(candidates: Iterable[N], chosen: Iterable[str], reason: Callable[[N], str | None]) -> list[N]:
-    """Those of the chosen who can take part; why the others cannot is printed.
-
-    :param reason: tells why one cannot, or None.
-    """
-    wanted = set(chosen)
-    found = []
-    for candidate in candidates:
-        if candidate.name in wanted:
-            why = reason(candidate)
-            if why is None:
-                found.append(candidate)
-            else:
-                print(f"left out: {candidate.name} ({why})", file=sys.stderr)
-    return found
-
-
-def two_cores() -> tuple[int, int] | None:
-    """A core for what is measured and one for its opposite; None, said aloud, where there is only one."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) > 1 and shutil.which("taskset"):
-        return cores[0], cores[1]
-    print("one core only: both sides share it, so compare nothing but CPU times", file=sys.stderr)
-    return None
-
-
-def write(path: Path, figures: object) -> None:
-    """Write figures down, and say where."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(figures, indent=2) + "\n")
-    print(f"\n{path}", file=sys.stderr)

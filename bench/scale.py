@@ -1,16 +1,13 @@
 """Process trees: two workers against one, the memory of supervisor and workers, and how long a reload takes.
 
-    python -m bench.scale [--quick] [--only workers,memory,reload] [--json FILE]
+    python -m bench scale [--quick] [--only workers,memory,reload] [--json FILE]
 
 See README.md beside this file for what is measured and how to read it.
 """
 
 import argparse
 import os
-import re
-import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import time
@@ -19,19 +16,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.http import APPS, ROOT, free_port, machine, prepare, versions
-from bench.options import add_choice, parser, write
+from bench import report
+from bench.cpu import cpu_time, proportional
+from bench.load import CONNECTIONS, end_wrk, lacking, start_wrk
+from bench.options import add_choice, extent, parser
+from bench.peers import APPS, ROOT, Cast, free_port, not_importable
+from bench.report import spread, write
 
-CONNECTIONS = 64
 THREADS = 8
 PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A server that is a tree: its name, and how it is started."""
+    """A server that is a tree: its name, what must be importable, and how it is started."""
 
     name: str
+    module: str
     command: Callable[[int, int, str, bool], list[str]]
 
 
@@ -49,7 +50,7 @@ def gunicorn(port: int, workers: int, target: str, preload: bool) -> list[str]:
     return ["-m", "gunicorn", *options, *(["--preload"] if preload else []), target]
 
 
-KINDS = [Kind("webfw", webfw), Kind("gunicorn gthread", gunicorn)]
+KINDS = [Kind("webfw", "webfw.cli", webfw), Kind("gunicorn", "gunicorn", gunicorn)]
 
 
 # --- a tree ---
@@ -68,22 +69,11 @@ class Tree:
 
     def memory(self) -> float:
         """MiB of the proportional set sizes of all processes."""
-        return sum(pss(pid) for pid in [self.process.pid, *self.workers()]) / 1024
+        return sum(proportional(pid) for pid in [self.process.pid, *self.workers()]) / (1 << 20)
 
     def cpu(self) -> float:
         """CPU seconds of all processes so far."""
-        return sum(cpu(pid) for pid in [self.process.pid, *self.workers()])
-
-
-def pss(pid: int) -> int:
-    found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-    assert found
-    return int(found[1])
-
-
-def cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return sum(cpu_time(self.process.pid))
 
 
 @contextmanager
@@ -117,45 +107,6 @@ def answers(port: int) -> bool:
     return subprocess.run(command, capture_output=True, check=False).stdout == b"Hello, world"
 
 
-@dataclass
-class Loaded:
-    """What came of a load: requests, and those that failed."""
-
-    requests: int
-    rate: float
-    failed: int
-
-
-def start_load(port: int, seconds: float) -> "subprocess.Popen[str]":
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{CONNECTIONS}",
-        f"-d{seconds:g}s",
-        "--timeout",
-        "20",
-        f"http://127.0.0.1:{port}/",
-    ]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def end_load(process: "subprocess.Popen[str]") -> Loaded:
-    output, _ = process.communicate(timeout=120)
-    return read_load(output)
-
-
-def read_load(output: str) -> Loaded:
-    """What wrk has printed."""
-    requests = re.search(r"(\d+) requests in", output)
-    rate = re.search(r"Requests/sec:\s*([\d.]+)", output)
-    if requests is None or rate is None:
-        raise SystemExit(f"the load went wrong: {output}")
-    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", output)
-    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
-    failed = sum(map(int, errors.groups())) if errors else 0
-    return Loaded(int(requests[1]), float(rate[1]), failed + (int(bad[1]) if bad else 0))
-
-
 # --- what is measured ---
 
 
@@ -175,18 +126,6 @@ class Row:
         return f"| {' | '.join([*self.title, *cells])} |"
 
 
-def spread(found: list[float]) -> str:
-    """Median and range."""
-    middle = statistics.median(found)
-    digits = (
-        0 if middle >= 100 or all(value.is_integer() for value in map(float, found)) else 2 - (middle >= 10)
-    )
-    middle, low, high = (
-        f"{value:,.{digits}f}" for value in (statistics.median(found), min(found), max(found))
-    )
-    return middle if low == high else f"{middle} ({low} to {high})"
-
-
 WORKERS = [(KINDS[0], "webfw_scale:app"), (KINDS[0], "wsgi_flask:app"), (KINDS[1], "wsgi_flask:app")]
 MEMORY = [
     (kind, target, preload)
@@ -196,46 +135,47 @@ MEMORY = [
 ]
 
 
-def measure_workers(python: Path, rounds: int, seconds: float) -> list[Row]:
-    rows = [Row((kind.name, target, str(n))) for kind, target in WORKERS for n in (1, 2)]
+def measure_workers(python: Path, rounds: int, seconds: float, names: list[str]) -> list[Row]:
+    trees = [(kind, target, n) for kind, target in WORKERS if kind.name in names for n in (1, 2)]
+    rows = [Row((kind.name, target, str(n))) for kind, target, n in trees]
     for number in range(rounds):
-        for row, (kind, target, workers) in zip(
-            rows, ((*w, n) for w in WORKERS for n in (1, 2)), strict=True
-        ):
+        for row, (kind, target, workers) in zip(rows, trees, strict=True):
             print(f"workers, round {number + 1}: {' '.join(row.title)}", file=sys.stderr)
             with running(python, kind, workers, target) as tree:
-                end_load(start_load(tree.port, 1))
+                end_wrk(start_wrk(tree.port, 1))
                 before = tree.cpu()
-                done = end_load(start_load(tree.port, seconds))
+                done = end_wrk(start_wrk(tree.port, seconds))
                 used = tree.cpu() - before
                 row.add(rate=done.rate, cpu=used / done.requests * 1e6)
     return rows
 
 
-def measure_memory(python: Path, rounds: int, seconds: float) -> list[Row]:
-    rows = [Row((kind.name + (", preload" if p else ""), target)) for kind, target, p in MEMORY]
+def measure_memory(python: Path, rounds: int, seconds: float, names: list[str]) -> list[Row]:
+    trees = [tree for tree in MEMORY if tree[0].name in names]
+    rows = [Row((kind.name + (", preload" if p else ""), target)) for kind, target, p in trees]
     for number in range(rounds):
-        for row, (kind, target, preload) in zip(rows, MEMORY, strict=True):
+        for row, (kind, target, preload) in zip(rows, trees, strict=True):
             print(f"memory, round {number + 1}: {' '.join(row.title)}", file=sys.stderr)
             with running(python, kind, 2, target, preload) as tree:
                 idle = tree.memory()
-                load = start_load(tree.port, seconds)
+                load = start_wrk(tree.port, seconds)
                 time.sleep(seconds * 0.7)
                 loaded = tree.memory()
-                end_load(load)
+                end_wrk(load)
                 row.add(idle=idle, loaded=loaded)
     return rows
 
 
-def measure_reload(python: Path, rounds: int, seconds: float) -> list[Row]:
-    rows = [Row((kind.name, target)) for kind, target in WORKERS]
+def measure_reload(python: Path, rounds: int, seconds: float, names: list[str]) -> list[Row]:
+    trees = [tree for tree in WORKERS if tree[0].name in names]
+    rows = [Row((kind.name, target)) for kind, target in trees]
     for number in range(rounds):
-        for row, (kind, target) in zip(rows, WORKERS, strict=True):
+        for row, (kind, target) in zip(rows, trees, strict=True):
             print(f"reload, round {number + 1}: {' '.join(row.title)}", file=sys.stderr)
             with running(python, kind, 2, target) as tree:
-                load = start_load(tree.port, seconds + 2)
+                load = start_wrk(tree.port, seconds + 2)
                 time.sleep(1)
-                row.add(gone=reload(tree), failed=end_load(load).failed)
+                row.add(gone=reload(tree), failed=end_wrk(load).failed)
     return rows
 
 
@@ -272,27 +212,26 @@ PARTS = {
 def main(argv: list[str] | None = None) -> int:
     made = parser("scale", __doc__, "two rounds of two seconds, not five of three")
     add_choice(made, "--only", PARTS)
+    add_choice(made, "--peers", [kind.name for kind in KINDS])
     options: argparse.Namespace = made.parse_args(argv)
-    for program in ("wrk", "curl"):
-        if shutil.which(program) is None:
-            print(f"bench.scale needs {program} (apt-get install {program})", file=sys.stderr)
-            return 2
-    python, failed = prepare()
-    for pin in failed:
-        print(f"could not be installed: {pin}", file=sys.stderr)
-    rounds, seconds = (2, 2.0) if options.quick else (5, 3.0)
-    about = machine()
-    print(
-        f"{about['cpu']}, {about['cpus']} cores, Python {about['python']}, {CONNECTIONS} connections, {rounds} rounds"
-    )
-    figures = {}
-    for name in options.only:
+    if lack := lacking("wrk", "curl"):
+        print(f"bench scale: {lack}", file=sys.stderr)
+        return 2
+    cast = Cast()
+    kinds = cast.able(KINDS, options.peers, lambda kind: not_importable(kind.module, cast.python))
+    names = [kind.name for kind in kinds]
+    rounds, seconds = extent(options, (5, 3.0), (2, 2.0))
+    document = report.document(options.command, rounds, seconds, cast)
+    print(report.headline(document, f"{CONNECTIONS} connections"))
+    for name in options.only if names else ():
         measure, head = PARTS[name]
-        rows = measure(python, rounds, seconds)
+        rows = measure(cast.python, rounds, seconds, names)
         print("\n" + "\n".join([head, *(row.line() for row in rows)]))
-        figures[name] = [{"title": row.title, **row.samples} for row in rows]
-    write(options.json, {"machine": about, "versions": versions(python), "rounds": rounds, **figures})
-    return 0
+        document[name] = [{"title": row.title, **row.samples} for row in rows]
+    if absent := cast.absent():
+        print(f"\n{absent}")
+    write(options.json, document)
+    return 0 if names else 2
 
 
 if __name__ == "__main__":

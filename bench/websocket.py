@@ -1,35 +1,26 @@
 """What a WebSocket costs: CPU time of an echo and of a broadcast, and memory; webfw beside its peers.
 
-    python -m bench.websocket [--quick] [--peers webfw,tornado] [--json FILE]
+    python -m bench websocket [--quick] [--peers webfw,tornado] [--json FILE]
 
 See README.md beside this file for what is measured and how to read it.
 """
 
 import argparse
-import re
-import socket
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.http import (
-    Peer,
-    Process,
-    available,
-    cpu_time,
-    machine,
-    prepare,
-    script,
-    serving,
-    stderr_of,
-    versions,
-)
+from bench import report
+from bench.cpu import cpu_time, enough_files, proportional, two_cores
 from bench.load import TOO_BUSY, Load, build
-from bench.options import add_choice, parser, two_cores, write
+from bench.options import add_choice, extent, parser
+from bench.peers import Cast, Peer, script, serving, wait_for_connections, wait_until_listening
+from bench.report import write
+
+__all__ = ["main", "proportional", "wait_for_connections", "wait_until_listening"]
 
 ECHOING = 32
 SUBSCRIBERS = 500
@@ -105,13 +96,6 @@ def broadcast(pid: int, port: int, seconds: float, cpu: int | None) -> dict[str,
         return {"broadcast to 500": measure(pid, load, "publish 64", seconds, 0, 1)}
 
 
-def proportional(pid: int) -> int:
-    """Bytes of memory that belong to a process, of what it shares its share (smaps_rollup of proc(5))."""
-    found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1]) * 1024
-
-
 def memory(pid: int, port: int, cpu: int | None) -> Memory:
     """Growth of a server of one process by 2,000 connections; what it needs once has been brought in before."""
     with Load("/echo", 4, [port], cpu) as load:
@@ -163,60 +147,21 @@ def run(peers: list[tuple[Peer, Path]], rounds: int, seconds: float, cpus: tuple
     return results
 
 
-def wait_until_listening(peer: Peer, process: Process, port: int) -> None:
-    """Return when the port takes connections; whether it answers as it should, the load generator sees."""
-    wait_for_connections(peer.name, process, port)
-
-
-def wait_for_connections(name: str, process: Process, where: int | str) -> None:
-    """Return when a process takes connections at a port or a Unix socket; raise when not within 20 seconds."""
-    end = time.monotonic() + 20
-    while True:
-        with socket.socket(socket.AF_UNIX if isinstance(where, str) else socket.AF_INET) as probe:
-            try:
-                probe.connect(where if isinstance(where, str) else ("127.0.0.1", where))
-                return
-            except OSError as error:
-                if process.poll() is not None or time.monotonic() > end:
-                    raise SystemExit(f"{name} does not serve: {error}; {stderr_of(process)}") from None
-        time.sleep(0.05)
-
-
 # --- what is shown ---
 
 
 def summary(samples: list[Sample]) -> dict[str, float]:
-    totals = [sample.user + sample.system for sample in samples]
     return {
-        "user_us": statistics.median(sample.user for sample in samples),
-        "system_us": statistics.median(sample.system for sample in samples),
-        "total_us": statistics.median(totals),
-        "lowest_us": min(totals),
-        "highest_us": max(totals),
+        **report.costs(samples),
         "messages_per_second": statistics.median(sample.rate for sample in samples),
         "generator_busy": max(sample.busy for sample in samples),
     }
 
 
-def table(title: str, samples: dict[str, list[Sample]]) -> str:
+def table(title: str, rows: Mapping[str, report.Row]) -> str:
     """Markdown: medians over the rounds; a ratio of 2.0 says that the other one needs twice the CPU time."""
-    others = ("tornado", "uvicorn", "picows")
-    head = " | ".join(f"{other} ÷" for other in others)
-    lines = [
-        f"| {title} | user µs | system µs | total µs | lowest to highest | messages/s | {head} |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    rows = {name: summary(found) for name, found in samples.items()}
-    for name, row in sorted(rows.items(), key=lambda item: item[1]["total_us"]):
-        ratios = [
-            f"{rows[other]['total_us'] / row['total_us']:.1f}" if other in rows else "" for other in others
-        ]
-        lines.append(
-            f"| {name} | {row['user_us']:.1f} | {row['system_us']:.1f} | {row['total_us']:.1f} "
-            f"| {row['lowest_us']:.1f} to {row['highest_us']:.1f} | {row['messages_per_second']:,.0f} "
-            f"| {' | '.join(ratios)} |"
-        )
-    return "\n".join(lines)
+    ratios = [report.ratio(other, rows) for other in ("tornado", "uvicorn", "picows")]
+    return report.table(title, rows, [*report.COSTS, report.MESSAGES, *ratios])
 
 
 def memory_summary(found: list[Memory]) -> dict[str, float]:
@@ -228,18 +173,15 @@ def memory_summary(found: list[Memory]) -> dict[str, float]:
     }
 
 
-def memory_table(samples: dict[str, list[Memory]]) -> str:
-    lines = [
-        "| memory of a connection | just open, KiB | after a message, KiB | lowest to highest |",
-        "|---|---:|---:|---:|",
+def memory_table(rows: Mapping[str, report.Row]) -> str:
+    columns = [
+        report.Column("just open, KiB", lambda row: f"{row['opened_kib']:.1f}"),
+        report.Column("after a message, KiB", lambda row: f"{row['used_kib']:.1f}"),
+        report.Column(
+            "lowest to highest", lambda row: f"{row['lowest_kib']:.1f} to {row['highest_kib']:.1f}"
+        ),
     ]
-    rows = {name: memory_summary(found) for name, found in samples.items()}
-    for name, row in sorted(rows.items(), key=lambda item: item[1]["opened_kib"]):
-        lines.append(
-            f"| {name} | {row['opened_kib']:.1f} | {row['used_kib']:.1f} "
-            f"| {row['lowest_kib']:.1f} to {row['highest_kib']:.1f} |"
-        )
-    return "\n".join(lines)
+    return report.table("memory of a connection", rows, columns, key="opened_kib")
 
 
 def warnings(results: Results) -> Iterator[str]:
@@ -260,7 +202,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     return made.parse_args(argv)
 
 
-def figures(results: Results) -> dict[str, object]:
+def figures(results: Results) -> dict[str, dict[str, dict[str, float]]]:
     loads = {
         title: {name: summary(samples) for name, samples in peers.items()}
         for title, peers in results.samples.items()
@@ -268,51 +210,30 @@ def figures(results: Results) -> dict[str, object]:
     return {**loads, "memory": {name: memory_summary(found) for name, found in results.memory.items()}}
 
 
-@contextmanager
-def enough_files() -> Iterator[None]:
-    """Let the servers that are started in here have 2,000 connections and some."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < IDLE + 100:
-        raise SystemExit(f"{IDLE} connections need more than {hard} open files (ulimit -Hn)")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, IDLE + 100), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
 def main(argv: list[str] | None = None) -> int:
     options = arguments(argv)
     build()
-    theirs, failed = prepare()
-    for pin in failed:
-        print(f"could not be installed: {pin}", file=sys.stderr)
-    peers = available(PEERS, options.peers, theirs)
+    cast = Cast()
+    peers = cast.available(PEERS, options.peers)
     if not peers:
+        print(cast.absent())
         return 2
-    cpus = two_cores()
-    about = machine()
-    rounds, seconds = (2, 1.0) if options.quick else (5, 3.0)
-    with enough_files():
-        results = run(peers, rounds, seconds, cpus)
+    rounds, seconds = extent(options, (5, 3.0), (2, 1.0))
+    connections = {"echo": ECHOING, "broadcast": SUBSCRIBERS, "memory": IDLE}
+    document = report.document(options.command, rounds, seconds, cast, connections=connections)
+    with enough_files(IDLE):
+        results = run(peers, rounds, seconds, two_cores())
+    document["loads"] = found = figures(results)
 
-    print(f"{about['cpu']}, Python {about['python']}, {rounds} rounds of {seconds:g} s")
-    for title, samples in results.samples.items():
-        print(f"\n{table(title, samples)}")
+    print(report.headline(document))
+    for title in results.samples:
+        print(f"\n{table(title, found[title])}")
     if results.memory:
-        print(f"\n{memory_table(results.memory)}")
+        print(f"\n{memory_table(found['memory'])}")
+    if absent := cast.absent():
+        print(f"\n{absent}")
     for warning in warnings(results):
         print(warning, file=sys.stderr)
-    document = {
-        "machine": about,
-        "versions": versions(theirs),
-        "rounds": rounds,
-        "seconds": seconds,
-        "connections": {"echo": ECHOING, "broadcast": SUBSCRIBERS, "memory": IDLE},
-        "loads": figures(results),
-    }
     write(options.json, document)
     return 0
 

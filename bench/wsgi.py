@@ -1,39 +1,26 @@
 """WSGI applications: CPU time of a request, threads that wait, a native handler beside them, and slow clients.
 
-    python -m bench.wsgi [--quick] [--only requests,sleep,beside,slow-clients] [--peers webfw-0,granian] [--json FILE]
+    python -m bench wsgi [--quick] [--only requests,sleep,beside,slow-clients] [--peers webfw-0,granian] [--json FILE]
 
 See README.md beside this file for what is measured and how to read it.
 """
 
 import argparse
-import re
-import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import beside, slow_clients
-from bench.http import (
-    APPS,
-    BROWSER_FIELDS,
-    CONNECTIONS,
-    Peer,
-    Sample,
-    load,
-    machine,
-    measure,
-    missing,
-    pinned,
-    prepare,
-    script,
-    serving,
-    summary,
-    versions,
-)
-from bench.options import able, add_choice, parser, two_cores, write
+from bench import beside, report, slow_clients
+from bench.cpu import pinned, two_cores
+from bench.http import Sample, load, measure, summary
+from bench.load import CONNECTIONS, lacking, wrk
+from bench.options import add_choice, extent, parser
+from bench.peers import APPS, Cast, Peer, missing, script, serving
+from bench.report import expectation, write
+from bench.shapes import BROWSER_FIELDS
 
 #: Threads for the pages that never wait, and for the one that does.
 THREADS = 8
@@ -115,6 +102,11 @@ PAGES: dict[str, dict[str, list[str]]] = {
 }
 
 
+def page_of(target: str) -> str:
+    """What a page is called on the command line."""
+    return "flask" if target.startswith("wsgi_flask") else "hello"
+
+
 # --- what is measured ---
 
 
@@ -143,12 +135,13 @@ class Plan:
         ]
 
 
-def requests(plan: Plan) -> Samples:
+def requests(plan: Plan, which: list[str]) -> Samples:
     """CPU time of a request: by title and server."""
-    samples: Samples = {title: {} for pages in PAGES.values() for title in pages}
+    chosen = {name: pages for name, pages in PAGES.items() if page_of(name) in which}
+    samples: Samples = {title: {} for pages in chosen.values() for title in pages}
     for number, server in plan.turns():
         print(f"requests, round {number + 1} of {plan.rounds}: {server.name}", file=sys.stderr)
-        for target, pages in PAGES.items():
+        for target, pages in chosen.items():
             with serving(server.peer(target), plan.python, plan.server_cpu) as (pid, port):
                 load(port, BROWSER_FIELDS, 1, plan.load_cpu)
                 for title, fields in pages.items():
@@ -168,7 +161,7 @@ def sleeping(plan: Plan) -> Rates:
         peer = server.peer("wsgi_apps:sleep", SLEEPERS)
         with serving(peer, plan.python, plan.server_cpu) as (_, port):
             load(port, [], 1, plan.load_cpu)
-            rates.setdefault(server.name, []).append(rate(port, seconds, plan.load_cpu))
+            rates.setdefault(server.name, []).append(wrk(port, seconds, cpu=plan.load_cpu).rate)
     return rates
 
 
@@ -178,49 +171,21 @@ def alone(plan: Plan, seconds: float) -> float:
     return float(subprocess.check_output(pinned(plan.server_cpu, command), timeout=seconds + 20))
 
 
-def rate(port: int, seconds: float, cpu: int | None) -> float:
-    """Requests a second, by the load generator's own clock: what `load` takes includes its start and its end."""
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", f"http://127.0.0.1:{port}/"]
-    done = subprocess.run(
-        pinned(cpu, command), capture_output=True, text=True, timeout=seconds + 20, check=True
-    )
-    return rate_in(done.stdout)
-
-
-def rate_in(output: str) -> float:
-    """What wrk says of requests a second; raises where some went wrong."""
-    bad = re.search(r"(Non-2xx.*|Socket errors.*)", output)
-    found = re.search(r"Requests/sec:\s*([\d.]+)", output)
-    if bad is not None or found is None:
-        raise SystemExit(f"the load went wrong: {bad[1] if bad else output}")
-    return float(found[1])
-
-
 # --- what is shown ---
 
 OTHERS = ("granian", "waitress", "tornado")
 
 
-def table(title: str, samples: dict[str, list[Sample]]) -> str:
+def table(title: str, rows: Mapping[str, report.Row]) -> str:
     """Markdown: medians over the rounds; a ratio of 2.0 says that the other one needs twice the CPU time."""
-    head = " | ".join(f"{other} ÷" for other in OTHERS)
-    lines = [
-        f"| {title} | user µs | system µs | total µs | lowest to highest | requests/s | {head} |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
     keeps = {server.name: server.keeps for server in SERVERS}
-    rows = {name: summary(found) for name, found in samples.items()}
-    for name, row in sorted(rows.items(), key=lambda item: item[1]["total_us"]):
-        ratios = [
-            f"{rows[other]['total_us'] / row['total_us']:.2f}" if other in rows else "" for other in OTHERS
-        ]
-        lines.append(
-            f"| {name}{'' if keeps.get(name, True) else ' (closes)'} | {row['user_us']:.1f} "
-            f"| {row['system_us']:.1f} | {row['total_us']:.1f} "
-            f"| {row['lowest_us']:.1f} to {row['highest_us']:.1f} | {row['requests_per_second']:,.0f} "
-            f"| {' | '.join(ratios)} |"
-        )
-    return "\n".join(lines)
+    ratios = [report.ratio(other, rows, 2) for other in OTHERS]
+    return report.table(
+        title,
+        rows,
+        [*report.COSTS, report.RATE, *ratios],
+        label=lambda name: name if keeps.get(name, True) else f"{name} (closes)",
+    )
 
 
 def rates_table(rates: Rates) -> str:
@@ -234,17 +199,15 @@ def rates_table(rates: Rates) -> str:
     return "\n".join(lines)
 
 
-def verdicts(samples: Samples, rates: Rates) -> list[str]:
+def verdicts(requests: Mapping[str, Mapping[str, report.Row]], rates: Rates) -> list[str]:
     """What was expected, beside what came; only of servers that took part."""
     found = []
 
     def expect(what: str, value: float, most: float) -> None:
-        found.append(
-            f"{'met' if value <= most else 'MISSED'}: {what}: {value:.2f}, at most {most:g} expected"
-        )
+        found.append(expectation(what, value, value <= most, f"at most {most:g}"))
 
-    for title, servers in samples.items():
-        totals = {name: summary(of)["total_us"] for name, of in servers.items()}
+    for title, rows in requests.items():
+        totals = {name: row["total_us"] for name, row in rows.items()}
         if {"webfw-0", "granian"} <= totals.keys():
             expect(f"{title}: webfw-0 to granian", totals["webfw-0"] / totals["granian"], 1.5)
         if {"webfw-8", "waitress"} <= totals.keys():
@@ -263,39 +226,40 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     made = parser("wsgi", __doc__, "two rounds of one second, not five of three")
     add_choice(made, "--only", PARTS)
     add_choice(made, "--peers", [server.name for server in SERVERS])
+    add_choice(made, "--pages", ["hello", "flask"])
     return made.parse_args(argv)
 
 
-def available(names: list[str], python: Path) -> list[Server]:
-    """The servers that can run; why the others cannot is printed."""
-    return able(SERVERS, names, lambda server: missing(server.peer("wsgi_apps:hello"), python))
+def available(names: list[str], cast: Cast) -> list[Server]:
+    """The servers that can run; why the others cannot is printed, and noted."""
+    return cast.able(SERVERS, names, lambda server: missing(server.peer("wsgi_apps:hello"), cast.python))
 
 
 def only(plan: Plan, names: tuple[str, ...]) -> Plan:
     return replace(plan, servers=[server for server in plan.servers if server.name in names])
 
 
-def run(plan: Plan, parts: list[str], quick: bool) -> dict[str, object]:
+def run(plan: Plan, parts: list[str], titles: list[str], quick: bool) -> dict[str, object]:
     """Measure and print the parts that are asked for."""
     figures: dict[str, object] = {}
-    samples: Samples = {}
+    rows: dict[str, dict[str, dict[str, float]]] = {}
     rates: Rates = {}
     if "requests" in parts and plan.servers:
-        samples = requests(plan)
-        for title, found in samples.items():
-            print(f"\n{table(title, found)}")
-        figures["requests"] = {
+        samples = requests(plan, titles)
+        figures["requests"] = rows = {
             title: {name: summary(of) for name, of in found.items()} for title, found in samples.items()
         }
+        for title, found in rows.items():
+            print(f"\n{table(title, found)}")
     threaded = only(plan, tuple(server.name for server in plan.servers if server.threaded))
     if "sleep" in parts and threaded.servers:
         rates = sleeping(threaded)
         print(f"\n{rates_table(rates)}")
         figures["sleep"] = rates
     if "beside" in parts:
-        rows = beside.run(plan.python, 2.0 if quick else 10.0, plan.server_cpu)
-        print(f"\n{beside.table(rows)}")
-        figures["beside"] = beside.figures(rows)
+        besides = beside.run(plan.python, 2.0 if quick else 10.0, plan.server_cpu)
+        print(f"\n{beside.table(besides)}")
+        figures["beside"] = beside.figures(besides)
     if "slow-clients" in parts:
         names = ("webfw-8", "waitress", "gunicorn-gthread")
         reports = {
@@ -306,34 +270,26 @@ def run(plan: Plan, parts: list[str], quick: bool) -> dict[str, object]:
         }
         print(f"\n{slow_clients.table(reports)}")
         figures["slow-clients"] = {name: report.figures() for name, report in reports.items()}
-    if verdict := verdicts(samples, rates):
+    if verdict := verdicts(rows, rates):
         print("\n" + "\n".join(verdict))
     return figures
 
 
 def main(argv: list[str] | None = None) -> int:
     options = arguments(argv)
-    if shutil.which("wrk") is None:
-        print("bench.wsgi needs wrk (apt-get install wrk)", file=sys.stderr)
+    if lack := lacking("wrk"):
+        print(f"bench wsgi: {lack}", file=sys.stderr)
         return 2
-    python, failed = prepare()
-    for pin in failed:
-        print(f"could not be installed: {pin}", file=sys.stderr)
-    servers = available(options.peers, python)
+    cast = Cast()
+    servers = available(options.peers, cast)
     server_cpu, load_cpu = two_cores() or (None, None)
-    rounds, seconds = (2, 1.0) if options.quick else (5, 3.0)
-    plan = Plan(python, servers, rounds, seconds, server_cpu, load_cpu)
-    about = machine()
-    print(
-        f"{about['cpu']}, Python {about['python']}, {CONNECTIONS} connections, {rounds} rounds of {seconds:g} s"
-    )
-    document = {
-        "machine": about,
-        "versions": versions(python),
-        "rounds": rounds,
-        "seconds": seconds,
-        **run(plan, options.only, options.quick),
-    }
+    rounds, seconds = extent(options, (5, 3.0), (2, 1.0))
+    plan = Plan(cast.python, servers, rounds, seconds, server_cpu, load_cpu)
+    document = report.document(options.command, rounds, seconds, cast)
+    print(report.headline(document, f"{CONNECTIONS} connections"))
+    document.update(run(plan, options.only, options.pages, options.quick))
+    if absent := cast.absent():
+        print(f"\n{absent}")
     write(options.json, document)
     return 0
 

@@ -9,11 +9,11 @@ from bench.httpclient import (
     CLIENTS,
     LOADS,
     Sample,
-    Samples,
     arguments,
     measure,
     sample,
     servers,
+    summary,
     table,
     verdicts,
 )
@@ -28,7 +28,8 @@ def test_figures_are_by_request() -> None:
 
 
 def test_a_table_begins_with_the_cheapest_and_compares_with_the_others() -> None:
-    text = table("t", {"tornado-simple": row(40, 300), "webfw-simple": row(10), "aiohttp": row(20)})
+    found = {"tornado-simple": row(40, 300), "webfw-simple": row(10), "aiohttp": row(20)}
+    text = table("t", {name: summary(samples) for name, samples in found.items()})
     head, _, *rows = text.splitlines()
     assert head.endswith("| tornado-simple ÷ | tornado-curl ÷ | aiohttp ÷ | tornado-simple's time ÷ |")
     assert [line.split("|")[1].strip() for line in rows] == ["webfw-simple", "aiohttp", "tornado-simple"]
@@ -37,12 +38,14 @@ def test_a_table_begins_with_the_cheapest_and_compares_with_the_others() -> None
 
 
 def test_what_was_expected() -> None:
-    samples: Samples = {
+    samples = {
         LOADS["tls"]: {"webfw-simple": row(10), "tornado-simple": row(9, 290), "aiohttp": row(8)},
         LOADS["many"]: {"webfw-simple": row(10), "aiohttp": row(12)},
         LOADS["sequential"]: {"aiohttp": row(12)},
     }
-    assert verdicts(samples) == [
+    assert verdicts(
+        {title: {name: summary(found) for name, found in of.items()} for title, of in samples.items()}
+    ) == [
         f"MISSED: {LOADS['tls']}: times as fast as tornado-simple: 2.90, at least 3 expected",
         f"MISSED: {LOADS['tls']}: CPU of webfw-simple to aiohttp: 1.25, at most 1 expected",
         "met: 64 at a time: CPU of webfw-simple to aiohttp: 0.83, at most 1 expected",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import fanout, http, options, websocket, wsgi
+from bench import cpu, fanout, http, options, websocket, wsgi
 
 
 @dataclass
@@ -43,7 +43,7 @@ def test_who_cannot_take_part_is_told(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_cores(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 1, 2})
-    monkeypatch.setattr(options.shutil, "which", lambda name: "/bin/taskset")
+    monkeypatch.setattr(cpu.shutil, "which", lambda name: "/bin/taskset")
     assert options.two_cores() == (1, 2)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3})
     assert options.two_cores() is None

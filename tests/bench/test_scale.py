@@ -4,8 +4,11 @@ import os
 
 import pytest
 
-from bench import scale
-from bench.scale import Row, pss, read_load, spread
+from bench import load, scale
+from bench.cpu import proportional
+from bench.load import read_wrk
+from bench.report import spread
+from bench.scale import Row
 
 OUTPUT = """Running 1s test @ http://127.0.0.1:1/
   1000 requests in 1.00s, 0.2MB read
@@ -16,11 +19,11 @@ Requests/sec:    998.50
 
 
 def test_what_wrk_says() -> None:
-    load = read_load(OUTPUT)
-    assert (load.requests, load.rate, load.failed) == (1000, 998.5, 10)
-    assert read_load("7 requests in 1s\nRequests/sec: 7.0").failed == 0
+    found = read_wrk(OUTPUT)
+    assert (found.requests, found.rate, found.failed) == (1000, 998.5, 10)
+    assert read_wrk("7 requests in 1s\nRequests/sec: 7.0").failed == 0
     with pytest.raises(SystemExit, match="went wrong"):
-        read_load("unable to connect")
+        read_wrk("unable to connect")
 
 
 def test_rows() -> None:
@@ -34,10 +37,10 @@ def test_rows() -> None:
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="memory is not told here")
 def test_memory_of_a_process() -> None:
-    assert pss(os.getpid()) > 1000
+    assert proportional(os.getpid()) > 1 << 20
 
 
 def test_it_says_what_it_needs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(scale.shutil, "which", lambda name: None)
+    monkeypatch.setattr(load.shutil, "which", lambda name: None)
     assert scale.main(["--quick"]) == 2
-    assert "needs wrk" in capsys.readouterr().err
+    assert "needs wrk and curl" in capsys.readouterr().err

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import beside, slow_clients
+from bench import beside, peers, slow_clients
 from bench.client import Client, percentile
-from bench.http import Sample
+from bench.http import Sample, summary
+from bench.load import checked, read_wrk
+from bench.peers import Cast
 from bench.slow_clients import UPLOAD, Footprint, Report, SlowClients, footprint
-from bench.wsgi import SERVERS, Plan, Server, available, rate_in, rates_table, table, verdicts
+from bench.wsgi import SERVERS, Plan, Server, available, rates_table, table, verdicts
 
 
 def sample(user: float, system: float) -> Sample:
@@ -38,16 +40,22 @@ def test_every_server_gets_its_turn_in_each_round() -> None:
     assert plan.turns() == [(0, a), (0, b), (0, c), (1, b), (1, c), (1, a)]
 
 
-def test_what_cannot_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_run_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\ncase $2 in *bjoern*) echo No module named bjoern >&2; exit 1; esac\n")
     python.chmod(0o755)
-    assert [server.name for server in available(["bjoern", "granian"], python)] == ["granian"]
+    monkeypatch.setattr(peers, "prepare", lambda: (python, {}))
+    cast = Cast()
+    assert [server.name for server in available(["bjoern", "granian"], cast)] == ["granian"]
+    assert cast.left_out == {"bjoern": "No module named bjoern"}
     assert capsys.readouterr().err == "left out: bjoern (No module named bjoern)\n"
 
 
 def test_a_table_begins_with_the_cheapest_and_says_who_closes() -> None:
-    text = table("x", {"waitress": [sample(30, 10)], "webfw-0": [sample(4, 4)], "uwsgi": [sample(8, 8)]})
+    found = {"waitress": [sample(30, 10)], "webfw-0": [sample(4, 4)], "uwsgi": [sample(8, 8)]}
+    text = table("x", {name: summary(samples) for name, samples in found.items()})
     head, _, *rows = text.splitlines()
     assert head.endswith("| granian ÷ | waitress ÷ | tornado ÷ |")
     assert [row.split("|")[1].strip() for row in rows] == ["webfw-0", "uwsgi (closes)", "waitress"]
@@ -68,22 +76,24 @@ def test_expectations_are_judged() -> None:
             "webfw-8": [sample(50, 1)],
         }
     }
-    inline, threaded, sleep = verdicts(samples, {"webfw-8": [761]})
+    rows = {title: {name: summary(of) for name, of in found.items()} for title, found in samples.items()}
+    inline, threaded, sleep = verdicts(rows, {"webfw-8": [761]})
     assert inline.startswith("met: hello: webfw-0 to granian: 1.50")
     assert threaded.startswith("MISSED: hello: webfw-8 to waitress: 0.51")
     assert sleep.startswith("met: sleep")
-    assert verdicts({"hello": {"granian": [sample(1, 1)]}}, {}) == []
+    assert verdicts({"hello": {"granian": summary([sample(1, 1)])}}, {}) == []
 
 
 def test_the_rate_that_wrk_says() -> None:
-    assert rate_in("  804 requests in 1.01s, 118KB read\nRequests/sec:    796.02\n") == 796.02
+    done = checked(read_wrk("  804 requests in 1.01s, 118KB read\nRequests/sec:    796.02\n"))
+    assert (done.requests, done.rate) == (804, 796.02)
     for bad in (
-        "Non-2xx or 3xx responses: 8\nRequests/sec: 1\n",
-        "Socket errors: read 1\nRequests/sec: 1\n",
+        "9 requests in 1s\nNon-2xx or 3xx responses: 8\nRequests/sec: 1\n",
+        "9 requests in 1s\nSocket errors: connect 0, read 1, write 0, timeout 0\nRequests/sec: 1\n",
         "",
     ):
         with pytest.raises(SystemExit, match="went wrong"):
-            rate_in(bad)
+            checked(read_wrk(bad))
 
 
 @pytest.mark.parametrize(
