@@ -105,7 +105,7 @@ class Http1Exchange(Exchange):
             return
         if not self.body_done and self.keep_alive:
             self.keep_alive = conn.body_is_short()
-        if self.keep_alive and self.head.minor and "Connection" not in headers:
+        if self.keep_alive and self.head.minor and "Connection" not in headers._fields:
             fields = headers.fields()
         else:
             fields = self._with_connection(headers)

@@ -308,7 +308,8 @@ class Output(HandlerState):
     def _finish_whole(self, connection: Any) -> None:
         """Send a response none of which has left yet."""
         status = self._status_code
-        if status == 200 and self.request.method in ("GET", "HEAD") and "Etag" not in self._headers:
+        # In the map's own dict, where names are spelled as they are here: this runs for every request.
+        if status == 200 and self.request.method in ("GET", "HEAD") and "Etag" not in self._headers._fields:
             self.set_etag_header()
             if self.check_etag_header():
                 self._write_buffer = []
@@ -324,10 +325,10 @@ class Output(HandlerState):
         if bodiless:
             self._check_no_body(body)
         elif self._trailers is None:
-            if "Content-Length" in headers:
+            if "Content-Length" in headers._fields:
                 announced = True
             else:
-                headers["Content-Length"] = str(len(body))
+                headers._fields["Content-Length"] = str(len(body))
         if self._transforms or self._new_cookie is not None:
             body = self._first_chunk(body, True)
             headers = self._headers
