@@ -9,7 +9,7 @@ from webfw.iostream import StreamClosedError
 if TYPE_CHECKING:
     from webfw.httpserver.http1 import ServerConnection
 
-__all__ = ["emptied", "send_file"]
+__all__ = ["emptied", "read_piece", "send_file"]
 
 #: Bytes the kernel is asked to send at once: a slow disk may hold the loop for that long.
 KERNEL_PIECE = 1024 * 1024
@@ -50,7 +50,7 @@ async def send_file(conn: "ServerConnection", file: BinaryIO, offset: int, count
                 offset += sent
                 await asyncio.sleep(0)
                 continue
-        piece = await loop.run_in_executor(None, _read, file, min(READ_PIECE, end - offset), offset)
+        piece = await loop.run_in_executor(None, read_piece, file, min(READ_PIECE, end - offset), offset)
         if not piece:
             raise OSError("the file is shorter than announced")
         if wire.closing:
@@ -61,7 +61,7 @@ async def send_file(conn: "ServerConnection", file: BinaryIO, offset: int, count
             await emptied(conn)
 
 
-def _read(file: BinaryIO, size: int, offset: int) -> bytes:
+def read_piece(file: BinaryIO, size: int, offset: int) -> bytes:
     if hasattr(os, "pread"):
         return os.pread(file.fileno(), size, offset)
     file.seek(offset)
