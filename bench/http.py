@@ -221,9 +221,10 @@ def run(
                     try:
                         one_server(stage, place, results, seconds, cpus)
                     except SystemExit as error:
-                        cast.left_out[f"{peer}: {name}"] = str(error)
+                        reason = " ".join(str(error).split())
+                        cast.left_out[f"{peer}: {name}"] = reason
                         results.forget(stage, peer)
-                        print(f"left out: {peer}: {name} ({error})", file=sys.stderr)
+                        print(f"left out: {peer}: {name} ({reason})", file=sys.stderr)
     return results
 
 

@@ -111,7 +111,7 @@ def serving_shape(shape: str) -> list[Peer]:
 def asgi_peers(target: str, package: str) -> list[Peer]:
     """The servers of one ASGI application, all in the peers' environment."""
     more = f", {package}"
-    named = f"asgi_apps:{target}"
+    named = f"asgi_{target}:app"
 
     def module(name: str, *options: str, bind: str = "--bind") -> Callable[[int], list[str]]:
         return lambda port: ["-m", name, bind, f"127.0.0.1:{port}", *options, named]

@@ -12,7 +12,8 @@ from webfw.httpserver import HTTPServer
 
 async def main() -> None:
     module, _, name = sys.argv[2].partition(":")
-    container = ASGIContainer(getattr(importlib.import_module(module), name))
+    app = getattr(importlib.import_module(module), name)
+    container = ASGIContainer(app, lifespan="off", log_function=lambda entry: None)
     HTTPServer(container).listen(int(sys.argv[1]), "127.0.0.1")
     await asyncio.Event().wait()
 
