@@ -23,6 +23,7 @@ from webfw.web.static.files import (
     refused_on_windows,
     regular_file,
 )
+from webfw.web.static.keeping import Keeping, finds_alike
 from webfw.web.static.ranges import (
     RangeNotSatisfiable,
     content_range,
@@ -44,7 +45,7 @@ _SIBLINGS = (("br", ".br"), ("gzip", ".gz"))
 _WINDOWS = os.name == "nt"
 
 
-class StaticFileHandler(Versions, RequestHandler):
+class StaticFileHandler(Keeping, Versions, RequestHandler):
     """Serves the files of a directory.
 
     The application setting ``static_path`` makes one of these for ``/static/``; for others::
@@ -90,6 +91,13 @@ class StaticFileHandler(Versions, RequestHandler):
     _has_siblings: bool = False
     _etag: str | None = None
 
+    # Whether files are found and described as here, so that they may be kept.
+    _keeps: bool = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._keeps = finds_alike(cls, StaticFileHandler)
+
     def initialize(
         self,
         path: str,
@@ -110,6 +118,8 @@ class StaticFileHandler(Versions, RequestHandler):
         :param path: the file, as the route's pattern found it in the URL.
         :param include_body: False sends the head alone.
         """
+        if self._keeps and self._recall(path):
+            return self._respond(include_body)
         self.path = self.parse_url_path(path)
         absolute_path = self.get_absolute_path(self.root, self.path)
         self.absolute_path = self.validate_absolute_path(self.root, absolute_path)
@@ -245,6 +255,11 @@ class StaticFileHandler(Versions, RequestHandler):
         content_type = self.get_content_type()
         if content_type:
             self.set_header("Content-Type", content_type)
+        self._note_description()
+        self._describe_use(content_type)
+
+    def _describe_use(self, content_type: str) -> None:
+        """Set the fields that depend on the request."""
         cache_time = self.get_cache_time(self.path, self.modified, content_type)
         if cache_time > 0:
             expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=cache_time)
@@ -309,11 +324,18 @@ class StaticFileHandler(Versions, RequestHandler):
         self.set_headers()
         if self._has_siblings:
             self._vary_by_coding()
+        return self._respond(include_body)
+
+    def _respond(self, include_body: bool) -> Awaitable[None]:
+        """Send what the request wants of the file that has been found and described."""
         if self._precondition_fails():
             self._without_body(412)
             return DONE
         if self.should_return_304():
             self.set_status(304)
+            return DONE
+        if self._content is not None and include_body and _lacks(self.request, "range"):
+            self.write(self._content)
             return DONE
         size = self._sibling_size if self._sibling is not None else self.get_content_size()
         try:
@@ -418,12 +440,17 @@ class StaticFileHandler(Versions, RequestHandler):
         for head, (start, end) in zip(heads, parts, strict=True):
             if head:
                 self.write(head)
-            self.write(self._read(path, start, end - start))
+            data = self._read(path, start, end - start)
+            self.write(data)
+            if ranges is None and self._content is None:
+                self._keep(data)
         if tail:
             self.write(tail)
         return DONE
 
     def _read(self, path: str, start: int, count: int) -> bytes:
+        if self._content is not None:
+            return self._content[start : start + count]
         try:
             data = read_slice(path, start, count)
         except PermissionError:

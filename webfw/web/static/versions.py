@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from webfw.log import gen_log
 from webfw.web.errors import HTTPError
 from webfw.web.static.files import is_below, regular_file
+from webfw.web.static.recent import Recent
 
 __all__ = ["Versions"]
 
@@ -26,6 +27,8 @@ class Versions:
     # class.
     _static_hashes: dict[str, Any] = {}
     _lock = threading.Lock()
+
+    _recent = Recent()
 
     if TYPE_CHECKING:
 
@@ -113,6 +116,7 @@ class Versions:
 
     @classmethod
     def reset(cls) -> None:
-        """Forget all versions."""
+        """Forget all versions, and the files that were served lately."""
+        cls._recent.clear()
         with cls._lock:
             cls._static_hashes = {}
