@@ -122,6 +122,23 @@ def test_not_a_statement(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("if " + "not " * 500 + "a: pass", "if"),  # deep enough for the parser, too deep to be written again
+        ("async def f(): pass", "async"),
+        ("def f(): pass", "def"),
+        ("class A: pass", "class"),
+        ("return a", "return"),
+        ("try: pass\nfinally: pass", "try"),
+    ],
+)
+def test_statement_that_may_not_stand_here(text: str, word: str) -> None:
+    code, file = piece(text)
+    with pytest.raises(ExpressionError, match=f"^'{word}' is not a statement for a template at"):
+        parse_statements(code, file)
+
+
+@pytest.mark.parametrize(
     "text", ["x in y", "x, (y, z) in f(a)", "x in (1,\n 2)", "x in\n y", "x in y # all", "x in a or\n b"]
 )
 def test_for(text: str) -> None:

@@ -118,8 +118,7 @@ def parse_statements(code: Code, file: File, prefix: str = "") -> list[ast.stmt]
     result: list[ast.stmt] = []
     for statement in _parse(code, file, prefix).body:
         if not isinstance(statement, _SIMPLE):
-            word = ast.unparse(statement).split(None, 1)[0].rstrip(":")
-            raise _wrong(f"{word!r} is not a statement for a template", code, file)
+            raise _wrong(f"{_keyword(statement)!r} is not a statement for a template", code, file)
         if isinstance(statement, ast.ImportFrom) and any(alias.name == "*" for alias in statement.names):
             raise _wrong("'from ... import *' is not possible in a template", code, file)
         if isinstance(statement, ast.AnnAssign):
@@ -130,6 +129,16 @@ def parse_statements(code: Code, file: File, prefix: str = "") -> list[ast.stmt]
         else:
             result.append(statement)
     return result
+
+
+def _keyword(statement: ast.stmt) -> str:
+    """The word a statement begins with; without `ast.unparse`, whose stack a deep one would exhaust."""
+    name = type(statement).__name__
+    if name.startswith("Async"):
+        return "async"
+    return {"FunctionDef": "def", "ClassDef": "class", "TryStar": "try", "TypeAlias": "type"}.get(
+        name, name.lower()
+    )
 
 
 def parse_for(code: Code, file: File) -> ast.For:
