@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from ipaddress import AddressValueError, IPv6Address
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -89,7 +90,7 @@ def _take_apart(url: str, ports: Mapping[str, int]) -> Place:
         host = parts.hostname
     except ValueError as error:
         # It may quote what is a password in truth, one with a slash for instance.
-        reason = "" if "@" in url else f": {error}"
+        reason = "" if "@" in url else ": " + ascii(str(error)[:100])[1:-1]
         raise ValueError(f"malformed URL {shown(url)}{reason}") from None
     if "\\" in parts.netloc or _HOST_AND_PORT.fullmatch(parts.netloc.rpartition("@")[2]) is None:
         # Others see another host there: browsers take a backslash for a slash.
@@ -115,6 +116,11 @@ def _take_apart(url: str, ports: Mapping[str, int]) -> Place:
     port = port or default
     if ":" in host:
         address, percent, zone = host.partition("%")
+        try:
+            IPv6Address(address)
+        except AddressValueError:
+            # urlsplit() looks at the first brackets only, which may stand in the user information.
+            raise ValueError(f"malformed URL {shown(url)}: there is no address in the brackets") from None
         if percent:  # RFC 6874: "%25"; only for this machine, not for the server (section 4)
             host = f"{address}%{unquote(zone.removeprefix('25'))}"
         bracketed = f"[{address}]"
