@@ -25,6 +25,8 @@ from webfw.httputil import encode_username_password, qs_to_qsl, split_host_and_p
         ("http://x/;p=1?a=b", {"b": "c"}, "http://x/;p=1?a=b&b=c"),
         ("//h/p", {"a": "b"}, "//h/p?a=b"),
         ("", {"a": "b"}, "?a=b"),
+        ("http:////evil.example/", {"a": "b"}, "http:////evil.example/?a=b"),  # an empty host stays one
+        ("http://[x", {"a": "b"}, "http://[x?a=b"),
     ],
 )
 def test_url_concat(url: str, args: Any, expected: str) -> None:

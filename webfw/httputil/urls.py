@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import AnyStr
-from urllib.parse import parse_qsl, urlencode, urlparse, urlunparse
+from urllib.parse import parse_qsl, urlencode
 
 __all__ = ["encode_username_password", "qs_to_qsl", "split_host_and_port", "url_concat", "urlencode"]
 
@@ -30,10 +30,11 @@ def url_concat(url: str, args: Mapping[str, str] | Sequence[tuple[str, str]] | N
         added = list(args)
     else:
         raise TypeError(f"'args' parameter should be dict, list or tuple. Not {type(args)}")
-    parsed = urlparse(url)
-    query = parse_qsl(parsed.query, keep_blank_values=True)
-    query.extend(added)
-    return urlunparse(parsed._replace(query=urlencode(query)))
+    # Not with urlunparse(): of older Pythons it makes a host of a path that begins with two slashes.
+    before, mark, fragment = url.partition("#")
+    before, _, query = before.partition("?")
+    pairs = urlencode(parse_qsl(query, keep_blank_values=True) + added)
+    return f"{before}{pairs and '?'}{pairs}{mark}{fragment}"
 
 
 def qs_to_qsl(qs: Mapping[str, Sequence[AnyStr]]) -> Iterable[tuple[str, AnyStr]]:
