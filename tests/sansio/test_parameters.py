@@ -58,6 +58,10 @@ def test_parameters(line: str, expected: tuple[str, dict[str, str]]) -> None:
         ("x; a*0*=UTF-8''%20; a*1=\"z\"", {"a": " z"}),
         ("x; a*0*=UTF-8''%e2%82; a*1*=%ac; a*2=\u20ac", {"a": "\u20ac\u20ac"}),
         ("x; a*0*=nothing; a*1=y", {"a": "nothingy"}),
+        ("x; a*=iso-8859-1''\xe9%e9", {"a": "\xe9\xe9"}),  # what should have been encoded stands for itself
+        ("x; a*=UTF-8''\xe9%c3%a9", {"a": "\xe9\xe9"}),
+        ("x; a*=UTF-8''\ud800", {"a": "?"}),
+        ("x; a*0*=\xe9; a*1=\xe9", {"a": "\xe9\xe9"}),
         ("x; a*0=x; a*2=z", {"a": "x"}),
         ("x; a*1=y", {}),
         ("x; a*99999=y", {"a*99999": "y"}),

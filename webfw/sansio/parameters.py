@@ -101,7 +101,9 @@ def _decode_extended(text: str) -> str:
     _, second, encoded = rest.partition("'")
     if not quote or not second:
         return text
-    return unquote_to_bytes(encoded).decode(_CHARSETS.get(charset.lower(), "latin-1"), "replace")
+    name = _CHARSETS.get(charset.lower(), "latin-1")
+    # A character that should have been encoded and was not stands for itself.
+    return unquote_to_bytes(encoded.encode(name, "replace")).decode(name, "replace")
 
 
 def _join_continuations(parts: dict[int, tuple[str, bool]]) -> str | None:
@@ -114,17 +116,13 @@ def _join_continuations(parts: dict[int, tuple[str, bool]]) -> str | None:
         if index not in parts:
             break
         text, starred = parts[index]
-        if not starred:
-            octets += (
-                text.encode("utf-8", "replace") if charset == "utf-8" else text.encode("latin-1", "replace")
-            )
-            continue
-        if index == 0:
+        if starred and index == 0:
             name, quote, rest = text.partition("'")
             _, second, encoded = rest.partition("'")
             if quote and second:
                 charset, text = _CHARSETS.get(name.lower(), "latin-1"), encoded
-        octets += unquote_to_bytes(text)
+        piece = text.encode(charset, "replace")
+        octets += unquote_to_bytes(piece) if starred else piece
     return octets.decode(charset, "replace")
 
 
