@@ -221,10 +221,14 @@ class _FileRange(io.RawIOBase):
 # --- forms ---
 
 
+def _kind_of(content_type: str) -> str:
+    """The media type in lower case, without parameters (RFC 9110 section 8.3.1)."""
+    return content_type.partition(";")[0].strip(" \t").lower()
+
+
 def is_form(content_type: str) -> bool:
     """Whether a Content-Type is one of the two that forms have."""
-    kind = content_type.partition(";")[0].strip(" \t").lower()
-    return kind in ("application/x-www-form-urlencoded", "multipart/form-data")
+    return _kind_of(content_type) in ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 def parse_query(query: str | bytes, config: ParseBodyConfig | None = None) -> dict[str, list[bytes]]:
@@ -334,10 +338,9 @@ def multipart_form(
 
     :raises HTTPInputError: the boundary is missing or invalid, or multipart forms are switched off.
     """
-    kind, parameters = parse_parameters(content_type)
-    if kind.lower() != "multipart/form-data":
+    if _kind_of(content_type) != "multipart/form-data":
         return None
-    boundary = parameters.get("boundary")
+    boundary = parse_parameters(content_type)[1].get("boundary")
     if not boundary:
         raise HTTPInputError("multipart/form-data: no boundary in Content-Type")
     octets = boundary.encode("latin-1", "replace")
