@@ -59,15 +59,8 @@ on_interpreter() { # on_interpreter VERSION PATH: the fast suite on another Pyth
   ".venvs/$1/bin/python" -m pytest -q -p no:cacheprovider --ignore=tests/browser
 }
 
-fuzz() {
-  local scripts seconds
-  scripts=(tests/fuzz/fuzz_*.py)
-  [ -e "${scripts[0]}" ] || { echo "no fuzzers"; return 0; }
-  seconds=$((${FUZZ_SECONDS:-120} / ${#scripts[@]}))
-  for script in "${scripts[@]}"; do
-    echo "$script for $seconds s"
-    $python "$script" --seconds "$seconds" || return 1
-  done
+fuzz() { # each target for FUZZ_SECONDS, two at a time, with what the parts beside it leave of the processors
+  nice -n 19 $python -m tests.fuzz --seconds "${FUZZ_SECONDS:-120}" --jobs 2
 }
 
 beside_uvloop() { # what is done while the suite runs on uvloop

@@ -1,26 +1,29 @@
-"""A seeded mutation loop for the fuzzers beside it: corpus and dictionary in, calls of a check out."""
+"""Makes new inputs out of old ones, without knowing what they are; the same seed makes the same inputs."""
 
-import argparse
 import random
-import sys
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import zlib
+from collections.abc import Sequence
 
-CORPUS = Path(__file__).resolve().parent / "corpus"
+#: Bytes of an input, at most.
+MAX_SIZE = 4096
 
 
-def load(name: str) -> list[bytes]:
-    """The seeds of one fuzzer, in a fixed order."""
-    return [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
+def cuts_of(data: bytes) -> list[int]:
+    """Where to split an input: it follows from the input, so that this alone repeats what it has found."""
+    choose = random.Random(zlib.crc32(data))
+    return sorted({choose.randrange(len(data) + 1) for _ in range(choose.randrange(6))})
 
 
 class Mutator:
-    """Makes new inputs out of old ones; the same seed makes the same inputs."""
+    """An endless supply of inputs.
+
+    :param seeds: inputs to begin with.
+    :param tokens: pieces that mean something to what is tested.
+    """
 
     def __init__(self, seeds: Sequence[bytes], tokens: Sequence[bytes], seed: int) -> None:
         self.random = random.Random(seed)
-        self.seeds = list(seeds)
+        self.seeds = list(seeds) or [b""]
         self.tokens = list(tokens)
 
     def next(self) -> bytes:
@@ -44,44 +47,8 @@ class Mutator:
                 data[begin:] = choose.choice(self.seeds)[choose.randrange(40) :]
             elif data:
                 data[begin - 1] ^= 1 << choose.randrange(8)
-        if len(data) < 4000 and choose.random() < 0.01:
-            self.seeds.append(bytes(data))  # walk away from the corpus, slowly
+        if choose.random() < 0.01:
+            self.seeds.append(bytes(data[:MAX_SIZE]))  # walk away from the corpus, slowly
             if len(self.seeds) > 2000:
                 del self.seeds[20:1000]
-        return bytes(data[:20000])
-
-    def cuts(self, size: int) -> list[int]:
-        """Where to split an input of `size` bytes."""
-        return sorted({self.random.randrange(size + 1) for _ in range(self.random.randrange(6))})
-
-
-def main(
-    check: Callable[[bytes, list[int]], object],
-    seeds: Sequence[bytes],
-    tokens: Sequence[bytes],
-    arguments: Sequence[str] | None = None,
-) -> int:
-    """Call `check` with inputs and splits until the time is over; a failure is printed with what repeats it."""
-    parser = argparse.ArgumentParser(description=sys.modules[check.__module__].__doc__)
-    parser.add_argument("--seconds", type=float, default=120.0, help="how long to run (120)")
-    parser.add_argument("--count", type=int, default=None, help="how many inputs at most (no bound)")
-    parser.add_argument("--seed", type=int, default=None, help="repeat the run with this seed (a new one)")
-    options = parser.parse_args(arguments)
-    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 32)
-    mutator = Mutator(seeds, tokens, seed)
-    outcomes: dict[object, int] = {}
-    done = 0
-    end = time.monotonic() + options.seconds
-    while time.monotonic() < end and (options.count is None or done < options.count):
-        data = mutator.next()
-        cuts = mutator.cuts(len(data))
-        try:
-            outcome = check(data, cuts)
-        except BaseException:
-            print(f"seed {seed}, input {done}: check({data!r}, {cuts!r})", file=sys.stderr)
-            raise
-        outcomes[outcome] = outcomes.get(outcome, 0) + 1
-        done += 1
-    shown = ", ".join(f"{outcome}: {count}" for outcome, count in sorted(outcomes.items(), key=str))
-    print(f"seed {seed}: {done} inputs, none broke the rule ({shown})")
-    return 0
+        return bytes(data[:MAX_SIZE])
