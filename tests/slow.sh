@@ -54,9 +54,11 @@ environment() { # environment NAME PYTHON GROUP: .venvs/NAME with a group's pack
   fi
 }
 
-on_interpreter() { # on_interpreter VERSION PATH: the fast suite on another Python
+on_interpreter() { # on_interpreter VERSION PATH [OPTION...]: the fast suite on another Python
+  local python=".venvs/$1/bin/python"
   environment "$1" "$2" test || return 1
-  ".venvs/$1/bin/python" -m pytest -q -p no:cacheprovider --ignore=tests/browser
+  shift 2
+  "$python" -m pytest -q -p no:cacheprovider --ignore=tests/browser "$@"
 }
 
 fuzz() { # each target for FUZZ_SECONDS, two at a time, with what the parts beside it leave of the processors
@@ -73,10 +75,17 @@ beside_uvloop() { # what is done while the suite runs on uvloop
   fuzz
 }
 
-while read -r _ version path; do
-  begin "Python $version" on_interpreter "$version" "$path"
+# The newest measures the coverage: from 3.12 on that costs little, before it makes the suite half as long again.
+newest=$(interpreters | tail -n 1 | cut -d ' ' -f 1)
+while read -r minor version path; do
+  measure=()
+  if [ "$minor" = "$newest" ] && [ "$minor" != 3.11 ]; then
+    measure=(--cov --cov-report=term "--cov-fail-under=${COVERAGE:-95}")
+  fi
+  COVERAGE_CORE=sysmon begin "Python $version" on_interpreter "$version" "$path" "${measure[@]}"
 done < <(interpreters)
 finish
+[ -n "$newest" ] && [ "$newest" != 3.11 ] || echo "coverage: not measured, since no other Python from 3.12 on was found"
 begin "uvloop" $python -m pytest -q -p no:cacheprovider --loop uvloop --ignore=tests/browser
 begin "C module, manual, fuzzing" beside_uvloop
 finish
