@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 #: What can be measured: the module of each, and what it is about.
 MEASUREMENTS = {
     "http": ("http", "CPU time of a request, of many shapes; memory of a connection"),
+    "stages": ("stages", "what each stage of a request costs, without loop and kernel"),
     "websocket": ("websocket", "CPU time of a WebSocket message, memory of a connection"),
     "fanout": ("fanout", "deliveries through brokers, and their delay"),
     "wsgi": ("wsgi", "WSGI requests, threads that wait, slow clients"),
