@@ -6,21 +6,16 @@ delegate is may not enter.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 from webfw.httputil import HTTPServerRequest
-from webfw.routing.matchers import (
-    AnyMatches,
-    PathMatches,
-    end_of_class,
-    ends_with_anchor,
-    unquote_group,
-)
+from webfw.routing.matchers import AnyMatches, PathMatches, unquote_group
+from webfw.routing.patterns import Part, combinable, combine, literal_path
 from webfw.routing.rules import Rule
 
-__all__ = ["Plan", "Resolution", "literal_path"]
+__all__ = ["Plan", "Resolution"]
 
 _NO_NAMES: Final[Mapping[str, bytes | None]] = MappingProxyType({})
 
@@ -60,7 +55,7 @@ class _Paths:
 
     __slots__ = ("_ends", "_match", "literals")
 
-    def __init__(self, rules: Sequence[tuple[Rule, PathMatches, str]]) -> None:
+    def __init__(self, rules: Sequence[tuple[Rule, PathMatches, Part]]) -> None:
         self._compile(rules)
         paths = [literal_path(matcher.regex) for _, matcher, _ in rules]
         #: The answer for every path that a rule names as plain text; a pattern before it may match it first.
@@ -71,20 +66,20 @@ class _Paths:
                 self.literals[path] = found._replace(path_kwargs=MappingProxyType(dict(found.path_kwargs)))
         self._compile([rule for rule, path in zip(rules, paths, strict=True) if path is None])
 
-    def _compile(self, rules: Sequence[tuple[Rule, PathMatches, str]]) -> None:
-        parts = []
+    def _compile(self, rules: Sequence[tuple[Rule, PathMatches, Part]]) -> None:
         #: What to do by the number of the group that closed last, an empty one behind each rule's pattern.
         self._ends: dict[int | None, tuple[Resolution, int, int, tuple[str, ...]]] = {}
+        pattern, order = combine([part for _, _, part in rules])
         start = 1
-        for rule, matcher, pattern in rules:
+        for place in order:
+            rule, matcher, _ = rules[place]
             regex = matcher.regex
             stop = start + regex.groups
             names = tuple(sorted(regex.groupindex, key=regex.groupindex.__getitem__))
             found = Resolution(rule.target, rule.target_kwargs, route=rule.route)
             self._ends[stop] = (found, start, stop, names)
-            parts.append(pattern + "()")
             start = stop + 1
-        self._match = re.compile("|".join(parts)).match if parts else None
+        self._match = re.compile(pattern).match if rules else None
 
     def _search(self, path: str) -> Resolution | None:
         match = self._match(path) if self._match is not None else None
@@ -212,12 +207,12 @@ class Plan:
 
 def _prepare(pairs: Sequence[tuple[Rule, Searchable | None]]) -> list[_Paths | _Step | _Always]:
     steps: list[_Paths | _Step | _Always] = []
-    row: list[tuple[Rule, PathMatches, str]] = []
+    row: list[tuple[Rule, PathMatches, Part]] = []
     for rule, child in pairs:
         matcher = _path_matcher(rule) if child is None else None
-        pattern = None if matcher is None else _combinable(matcher.regex)
-        if matcher is not None and pattern is not None:
-            row.append((rule, matcher, pattern))
+        part = None if matcher is None else combinable(matcher.regex)
+        if matcher is not None and part is not None:
+            row.append((rule, matcher, part))
             continue
         if row:
             steps.append(_Paths(row))
@@ -235,64 +230,3 @@ def _path_matcher(rule: Rule) -> PathMatches | None:
     """The rule's matcher, if it is a `PathMatches` that matches as that class does."""
     matcher = rule.matcher
     return matcher if isinstance(matcher, PathMatches) and type(matcher).match is PathMatches.match else None
-
-
-_SPECIAL: Final = frozenset(".^$*+?{}[]()|")
-
-
-def literal_path(regex: re.Pattern[str]) -> str | None:
-    r"""The one path that a pattern matches, such as ``/a.html`` for ``/a\.html$``; None where there may be others."""
-    pattern = regex.pattern.removeprefix("^")
-    if regex.flags != re.UNICODE or not ends_with_anchor(pattern):
-        return None
-    path = ""
-    characters = iter(pattern[:-1])
-    for char in characters:
-        if char == "\\":
-            char = next(characters)
-            if char.isascii() and char.isalnum():
-                return None
-        elif char in _SPECIAL:
-            return None
-        path += char
-    return path
-
-
-# What cannot be moved to another place in a larger pattern: references to groups by number or name, conditions on
-# groups, and comments, which are not worth reading over.
-_FIXED: Final = re.compile(r"\(\?(?:P=|\(|#)")
-
-
-def _combinable(regex: re.Pattern[str]) -> str | None:
-    """The pattern without the names of its groups, to stand among others in one; None where it cannot."""
-    pattern = regex.pattern
-    if regex.flags != re.UNICODE:
-        return None
-    parts: list[str] = []
-    alternatives = False
-    for token in _tokens(pattern):
-        if _FIXED.match(token) or (token[0] == "\\" and token[1] in "123456789"):
-            return None
-        alternatives = alternatives or token == "|"
-        parts.append("(" if token.startswith("(?P<") else token)
-    return f"(?:{''.join(parts)})" if alternatives else "".join(parts)
-
-
-_OPENING: Final = re.compile(r"\(\?P<\w+>|\(\?P=|\(\?\(|\(\?#|\(")
-
-
-def _tokens(pattern: str) -> Iterator[str]:
-    """Cut a valid pattern into escapes, character classes, openings of groups and single characters."""
-    position = 0
-    while position < len(pattern):
-        char = pattern[position]
-        if char == "\\":
-            end = position + 2
-        elif char == "[":
-            end = end_of_class(pattern, position)
-        elif char == "(" and (opening := _OPENING.match(pattern, position)):
-            end = opening.end()
-        else:
-            end = position + 1
-        yield pattern[position:end]
-        position = end
