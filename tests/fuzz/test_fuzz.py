@@ -5,8 +5,9 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -54,6 +55,35 @@ def test_mutations(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 @given(data=st.binary(max_size=200))
 def test_any_bytes(name: str, data: bytes) -> None:
     target(name).check(data, cuts_of(data))
+
+
+def calls_of(name: str, data: bytes) -> int:
+    """How many calls webfw makes for an input, of its own functions and of those in C."""
+    module = target(name)
+    count = 0
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        if event in ("call", "c_call") and frame.f_globals.get("__name__", "").startswith("webfw."):
+            count += 1
+
+    sys.setprofile(profile)
+    try:
+        module.check(data, [])
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.slow
+@each_target
+def test_work_is_linear(name: str) -> None:
+    """Four times the input makes at most four times the calls, and some that do not depend on it."""
+    tokens = [token for token in target(name).TOKENS if len(token) <= 60]
+    for token in [*tokens, *(one + other for one, other in pairwise(tokens))]:
+        few = calls_of(name, token * (240 // len(token)))
+        many = calls_of(name, token * (240 // len(token) * 4))
+        assert many <= 5 * few + 400, token
 
 
 def test_every_corpus_has_a_target() -> None:
