@@ -217,7 +217,7 @@ class Wire(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         try:
-            self.consumer.data_received(bytes(self._buffer[:nbytes]))
+            self.consumer.data_received(self._buffer[:nbytes].tobytes())
         except (KeyboardInterrupt, SystemExit) as error:
             # From here uvloop would log it and go on; what a callback of the loop's own raises ends both loops.
             self.loop.call_soon(_raise, error)

@@ -68,10 +68,10 @@ def begin(handler: "RequestHandler") -> str:
     method = handler.request.method or ""
     if method not in handler.SUPPORTED_METHODS:
         raise HTTPError(405)
-    settings = handler.application.settings
     if method not in ("GET", "HEAD", "OPTIONS"):
         if not handler._stream_request_body:
             handler.request._parse_body()  # a malformed form is refused, whether or not the handler looks at it
+        settings = handler.application.settings
         if settings.get("xsrf_cookies"):
             handler.check_xsrf_cookie()
         if settings.get("cross_origin_protection"):
