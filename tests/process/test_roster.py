@@ -46,6 +46,17 @@ def test_a_worker_that_loads_is_ended(child: "subprocess.Popen[bytes]") -> None:
     theirs.close()
 
 
+def test_a_worker_whose_loop_turns_is_told_though_it_does_not_serve(child: "subprocess.Popen[bytes]") -> None:
+    ours, theirs = channel_pair()
+    member = Member(0, 1, child.pid, ours)
+    member.listens = True
+    member.tell(Order.STOP, 5.0)
+    assert theirs.receive() == [{"order": "stop", "replaced": False}]
+    assert child.poll() is None
+    ours.close()
+    theirs.close()
+
+
 def test_description() -> None:
     ours, theirs = channel_pair()
     member = Member(1, 4, os.getpid(), ours)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from webfw._version import __version__
-from webfw.process.roster import Member, State
+from webfw.process.roster import Member
 from webfw.process.supervisor import Supervisor
 
 __all__ = ["ControlError", "ControlServer", "default_path", "directories"]
@@ -245,7 +245,7 @@ class ControlServer:
         supervisor = self.supervisor
         name = f"control {next(self._numbers)}"
         answers: dict[int, str] = {}
-        asked = [member for member in supervisor.members() if member.state is not State.STARTING]
+        asked = [member for member in supervisor.members() if not member.is_loading]
 
         def answered(member: Member, answer: dict[str, Any]) -> None:
             answers[member.pid] = str(answer.get("stacks", ""))
@@ -278,7 +278,7 @@ def _stack_of(member: Member, stacks: str | None) -> dict[str, Any]:
         "state": member.state.value,
         "stacks": stacks,
     }
-    if stacks is None and member.state is not State.STARTING:
+    if stacks is None and not member.is_loading:
         found["silent"] = round(time.monotonic() - member.last_beat, 1)
         found["blocked"] = member.blocked or None
     return found

@@ -42,6 +42,8 @@ class Member:
         self.state = State.STARTING
         #: On the scale of ``time.monotonic()``, like all times here.
         self.born = self.last_beat = time.monotonic()
+        #: Whether it hears orders: its loop turns, though applications may have to begin before it serves.
+        self.listens = False
         #: What its last heartbeat said.
         self.report: dict[str, Any] = {}
         #: Where its loop stands, if it has said that it does not turn; until the next heartbeat.
@@ -56,14 +58,18 @@ class Member:
     def __str__(self) -> str:
         return f"worker {self.number} (process {self.pid})"
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether nobody is there yet to be asked or told."""
+        return self.state is State.STARTING and not self.listens
+
     def tell(self, order: Order, kill_after: float, replaced: bool = False) -> None:
         """Give an order that ends it.
 
         :param kill_after: seconds it has for that; a second more is for its own end.
         :param replaced: whether another worker serves in its place already.
         """
-        if self.state is State.STARTING:
-            # Nobody listens there yet, and nothing is lost.
+        if self.is_loading:  # nothing is lost
             self.signal(signal.SIGKILL)
         else:
             self.channel.send({"order": order.value, "replaced": replaced})

@@ -458,6 +458,7 @@ class Supervisor:
         for message in member.channel.receive():
             # What workers say is not believed to be what it should: they run the application, and this may be root.
             if "beat" in message:
+                member.listens = True
                 member.last_beat = time.monotonic()
                 member.report = message["beat"] if isinstance(message["beat"], dict) else {}
                 member.blocked = ""
