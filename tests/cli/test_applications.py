@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from webfw.asgi import ASGIContainer
 from webfw.cli.applications import Place, Site, assemble, load, places
 from webfw.cli.errors import CommandError
 from webfw.cli.sources import read_configuration
@@ -106,6 +107,49 @@ async def test_threads_are_for_wsgi() -> None:
     assert await assemble([Place("a:b", threads=2)], [own], {}) is own
 
 
+async def test_what_is_said_for_all_is_for_whom_it_fits() -> None:
+    wanted = [Place("a:b", threads=2, lifespan="off"), Place("a:c", path="/w", threads=2, lifespan="off")]
+    site = await assemble([*wanted, Place("a:d", path="/a", lifespan="off")], [native("x"), wsgi, asgi], {})
+    assert isinstance(site, Site)
+    own = Place("a:b", threads=2, origin="webfw.toml:7", own=frozenset({"threads"}))
+    with pytest.raises(
+        CommandError, match="^webfw.toml:7: threads is for WSGI applications, which a:b is not"
+    ):
+        await assemble([own, wanted[1]], [native("x"), wsgi], {})
+    with pytest.raises(CommandError, match="^--lifespan is for ASGI applications, which a:b is not"):
+        await assemble(wanted, [native("x"), wsgi], {})
+
+
+async def asgi(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": f"asgi {scope['root_path']} {scope['path']}".encode()})
+
+
+async def test_three_in_one() -> None:
+    """Native, WSGI and ASGI applications by host and path, each under its own prefix."""
+    wanted = [
+        Place("a:native"),
+        Place("a:wsgi", path="/legacy"),
+        Place("a:asgi", path="/api", lifespan="off"),
+        Place("a:asgi", host="api.example", lifespan="off"),
+        Place("a:asgi", host="*.api.example", lifespan="off"),
+    ]
+    site = await assemble(wanted, [native("native"), wsgi, asgi, asgi, asgi], {})
+    for host, path, answer in [
+        ("x", "/", "native /"),
+        ("x", "/legacy/a", "wsgi /legacy /a"),
+        ("x", "/api", "asgi /api /api"),
+        ("x", "/api/a", "asgi /api /api/a"),
+        ("x", "/apix", "native /apix"),
+        ("api.example", "/a", "asgi  /a"),
+        ("v1.api.example", "/a", "asgi  /a"),
+    ]:
+        assert await ask(site, path, host) == answer, (host, path)
+    assert isinstance(site, Site)
+    containers = {id(callback) for callback in site.callbacks if isinstance(callback, ASGIContainer)}
+    assert len(containers) == 2  # one for each prefix: what has two hosts begins once
+
+
 async def test_a_function_of_one_request() -> None:
     def callback(request: HTTPServerRequest) -> None:
         request.connection.respond(200, "OK", HTTPHeaders({"Content-Length": "4"}), b"call")
@@ -122,7 +166,19 @@ def test_places_of_a_file(tmp_path: Path) -> None:
     toml = "threads = 3\n[[apps]]\napp = 'a:b'\npath = '/x/'\n[[apps]]\napp = 'c:d'\nhost = '*.example'\nthreads = 1\n"
     first, second = configured(tmp_path, toml)
     assert first == Place("a:b", None, "/x", 3, f"{tmp_path}/webfw.toml:2")
-    assert second == Place("c:d", "*.example", "", 1, f"{tmp_path}/webfw.toml:5")
+    assert second == Place("c:d", "*.example", "", 1, f"{tmp_path}/webfw.toml:5", own=frozenset({"threads"}))
+
+
+def test_what_is_said_for_all_and_for_one(tmp_path: Path) -> None:
+    toml = (
+        "factory = true\nlifespan = 'on'\n[[apps]]\napp = 'a:b'\n"
+        "[[apps]]\napp = 'c:d'\nfactory = false\nlifespan = 'off'\n"
+    )
+    first, second = configured(tmp_path, toml)
+    assert (first.factory, first.lifespan, first.own) == (True, "on", frozenset())
+    assert (second.factory, second.lifespan, second.own) == (False, "off", {"factory", "lifespan"})
+    (plain,) = configured(tmp_path, "app = 'a:b'")
+    assert (plain.factory, plain.lifespan) == (False, None)
 
 
 def test_app_of_a_file_is_for_the_rest(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ app = Application(routes)
 bad = Application(routes, debug=True)
 def wsgi(environ, start_response): ...
 def function(request): ...
+async def asgi(scope, receive, send): ...
+def make_asgi(): return asgi
 """
 
 
@@ -54,14 +56,16 @@ def test_a_note_is_not(capsys: pytest.CaptureFixture[str]) -> None:
 def test_several(capsys: pytest.CaptureFixture[str], place: Path) -> None:
     (place / "webfw.toml").write_text(
         '[[apps]]\napp = "check_app:wsgi"\npath = "/w"\nthreads = 3\n[[apps]]\napp = "check_app:function"\nhost = "h"\n'
+        '[[apps]]\napp = "check_app:make_asgi"\npath = "/api"\nfactory = true\nlifespan = "on"\n'
     )
     assert main(["check"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == [
+    assert lines[:3] == [
         "check_app:wsgi at /w: a WSGI application, 1 route, 3 threads",
         "check_app:function at h: a function of one request",
+        "check_app:make_asgi at /api: an ASGI application, 1 route",
     ]
-    assert lines[2].endswith(", file webfw.toml")
+    assert lines[3].endswith(", file webfw.toml")
 
 
 @pytest.mark.parametrize(
@@ -71,6 +75,12 @@ def test_several(capsys: pytest.CaptureFixture[str], place: Path) -> None:
         (["nonsense"], 2, "names no application"),
         ([], 2, "nothing to serve"),
         (["check_app:app", "--threads", "2"], 2, "--threads is for WSGI applications"),
+        (
+            ["check_app:wsgi", "--lifespan", "on"],
+            2,
+            "--lifespan is for ASGI applications, which check_app:wsgi",
+        ),
+        (["check_app:make_asgi"], 2, "check_app:make_asgi is a function without arguments; if it makes"),
         (["check_broken:app"], 3, "ZeroDivisionError"),
         (["check_app:app", "--certfile", "none.pem"], 1, "--certfile none.pem: no such file"),
         (["check_app:app", "--access-log-format", "%(nonsense)s"], 2, "access-log-format"),

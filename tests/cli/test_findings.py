@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from webfw.asgi import ASGIContainer
 from webfw.cli.applications import Place
 from webfw.cli.findings import KNOWN_SETTINGS, of_application, of_configuration
 from webfw.cli.routemap import Loaded, routes_of
@@ -214,6 +215,13 @@ def test_flask() -> None:
         "warning: Flask's secret_key is short (use 24 random characters or more): whoever guesses it can sign sessions",
     ]
     assert said(WSGIContainer(lambda environ, start_response: [])) == []
+
+
+def test_fastapi() -> None:
+    fastapi = pytest.importorskip("fastapi")
+    assert said(ASGIContainer(fastapi.FastAPI())) == []
+    (found,) = said(ASGIContainer(fastapi.FastAPI(debug=True)))
+    assert found == "warning: FastAPI's debug is on: exceptions show source to everybody"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from webfw.asgi import ASGIContainer
 from webfw.cli.errors import CommandError
 from webfw.cli.routemap import Route, framework_of, load_applications, routes_of
 from webfw.cli.sources import Configuration, read_configuration
@@ -38,6 +39,12 @@ class Odd(Matcher):
 
 def plain_wsgi(environ: Any, start_response: Any) -> list[bytes]:
     return []
+
+
+async def plain_asgi(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+async def plain_asgi_page(request: Any) -> None: ...
 
 
 def shown(target: Any, host: str = "", path: str = "") -> list[tuple[str, str, str, str]]:
@@ -119,6 +126,51 @@ def test_flask() -> None:
     ]
 
 
+def test_starlette(tmp_path: Path) -> None:
+    routing = pytest.importorskip("starlette.routing")
+    applications = pytest.importorskip("starlette.applications")
+    files = pytest.importorskip("starlette.staticfiles").StaticFiles(directory=tmp_path)
+    inner = [routing.Route("/a/{x:int}", plain_asgi_page, name="a", methods=["POST"])]
+    app = applications.Starlette(
+        routes=[
+            routing.Route("/", plain_asgi_page),
+            routing.WebSocketRoute("/ws", plain_asgi_page),
+            routing.Mount("/in", routes=inner, name="in"),
+            routing.Mount("/files", files),
+            routing.Host("x.org", routing.Router(inner)),
+        ]
+    )
+    assert framework_of(app) == "Starlette"
+    assert [
+        (*row, route.name)
+        for row, route in zip(
+            shown(ASGIContainer(app, mount="/m")), routes_of(ASGIContainer(app)), strict=True
+        )
+    ] == [
+        ("", "/m/", "GET HEAD", "plain_asgi_page", "plain_asgi_page"),
+        ("", "/m/ws", "", "plain_asgi_page (WebSocket)", "plain_asgi_page"),
+        ("", "/m/in/a/{x:int}", "POST", "plain_asgi_page", "in:a"),
+        ("", "/m/files/{path:path}", "", f"starlette.staticfiles.StaticFiles ({tmp_path})", ""),
+        ("x.org", "/m/a/{x:int}", "POST", "plain_asgi_page", "a"),
+    ]
+
+
+def test_fastapi() -> None:
+    fastapi = pytest.importorskip("fastapi")
+    app, router = fastapi.FastAPI(openapi_url=None), fastapi.APIRouter(prefix="/r")
+    app.get("/x", name="ex")(lambda: None)
+    router.post("/y")(plain_asgi_page)
+    app.include_router(router, prefix="/p")
+    assert framework_of(app) == "FastAPI"
+    assert [row[1:3] for row in shown(ASGIContainer(app))] == [("/x", "GET"), ("/p/r/y", "POST")]
+
+
+def test_asgi_applications_that_do_not_tell() -> None:
+    app = Application([(".*", FallbackHandler, {"fallback": ASGIContainer(plain_asgi)})])
+    assert shown(app) == [("", ".*", "", "plain_asgi (ASGI)")]
+    assert framework_of(plain_asgi) == ""
+
+
 def test_a_framework_that_cannot_tell_is_one_route(expect_log: Any) -> None:
     class Broken:
         class url_map:
@@ -153,6 +205,7 @@ print("noise")
 app = Application([("/", RequestHandler)])
 def wsgi(environ, start_response): ...
 def function(request): ...
+async def asgi(scope, receive, send): ...
 async def later():
     return app
 number = 7
@@ -160,7 +213,8 @@ number = 7
 
 
 @pytest.mark.parametrize(
-    ("target", "kind"), [("app", "native"), ("later()", "native"), ("wsgi", "wsgi"), ("function", "function")]
+    ("target", "kind"),
+    [("app", "native"), ("later()", "native"), ("wsgi", "wsgi"), ("asgi", "asgi"), ("function", "function")],
 )
 def test_kinds(configuration: Any, target: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     (loaded,) = load_applications(configuration("map_kinds", SOURCE, app=f"map_kinds:{target}"))

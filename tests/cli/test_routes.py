@@ -33,6 +33,8 @@ def index(request): ...
 shop = ([path("<int:pk>/", Thing.as_view(), name="thing")], "shop")
 urlpatterns = [path("", index), path("shop/", include(shop))]
 application = get_wsgi_application()
+from django.core.asgi import get_asgi_application
+asgi = get_asgi_application()
 """
 
 
@@ -107,3 +109,7 @@ def test_django(webfw_command: Callable[..., Any], place: Path) -> None:
     assert "a WSGI application (Django), 2 routes, 8 threads" in output
     assert "Django's SECRET_KEY is short" in output
     assert "manage.py check --deploy" in output
+    # The same routes, whichever way it is called.
+    command = webfw_command("routes", "dj_site:asgi")
+    assert "shop:thing" in command.end()[1]
+    assert "an ASGI application (Django), 2 routes" in webfw_command("check", "dj_site:asgi").end()[1]

@@ -1,13 +1,14 @@
 """Tests of webfw.cli.target: finding what a command line names, and saying plainly what is wrong."""
 
 import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from webfw.cli.errors import LOAD_FAILED, USAGE, CommandError
-from webfw.cli.target import interface_of, load_target
+from webfw.cli.target import interface_of, load_target, missing_module
 
 
 @pytest.fixture
@@ -176,8 +177,8 @@ def test_how_an_application_is_called(app: object, interface: str) -> None:
         (type("Odd", (), {}), "m:a is the class Odd; it must be"),
         (None, "m:a is None; it must be"),
         ("text", "m:a is of type str; it must be"),
-        (lambda: None, "m:a takes neither one argument nor two"),
-        (lambda a, b, c: None, "m:a takes neither one argument nor two"),
+        (lambda: None, "m:a is a function without arguments; if it makes the application, say so by ()"),
+        (lambda a, b, c, d: None, "m:a takes neither one argument nor two, and is no ASGI application"),
     ],
 )
 def test_anything_else_is_refused(app: object, sentence: str) -> None:
@@ -185,3 +186,36 @@ def test_anything_else_is_refused(app: object, sentence: str) -> None:
         interface_of(app, "m:a", Delegate, Handler)
     assert str(caught.value).startswith(sentence)
     assert caught.value.status == USAGE
+
+
+async def asgi(scope: object, receive: object, send: object) -> None: ...
+
+
+class ASGIObject:
+    async def __call__(self, scope: object, receive: object, send: object) -> None: ...
+
+
+@pytest.mark.parametrize("app", [asgi, ASGIObject(), lambda scope, receive, send: asgi(scope, receive, send)])
+def test_asgi_applications(app: object) -> None:
+    assert interface_of(app, "m:a", Delegate, Handler) == "asgi"
+
+
+def test_a_factory_that_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "target_factory.py").write_text("def make():\n    return 'made'\nnumber = 7\n")
+    assert load_target("target_factory:make", str(tmp_path), factory=True) == "made"
+    assert load_target("target_factory:make()", str(tmp_path), factory=True) == "made"  # said twice
+    with pytest.raises(CommandError, match="'target_factory:number' cannot be called"):
+        load_target("target_factory:number", str(tmp_path), factory=True)
+
+
+def test_modules_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "target_there.py").write_text("1 / 0")
+    assert missing_module("target_there:app", str(tmp_path)) is None
+    assert missing_module("json.nothing:app") is None  # only importing would tell
+    sentence = f"there is no module 'target_gone' in {tmp_path} or on the Python path"
+    assert missing_module("target_gone.main:app", str(tmp_path)) == sentence
+    monkeypatch.setitem(sys.modules, "target_odd", types.ModuleType("target_odd"))
+    sys.modules["target_odd"].__spec__ = None
+    assert missing_module("target_odd:app") is None

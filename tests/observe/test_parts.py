@@ -53,7 +53,10 @@ def test_others_are_found_too() -> None:
     class Front:
         request_callback = staticmethod(function)
 
-    front, app = Front(), Application([("/", RequestHandler), (".*", FallbackHandler, {"fallback": function})])
+    front, app = (
+        Front(),
+        Application([("/", RequestHandler), (".*", FallbackHandler, {"fallback": function})]),
+    )
     found = list(all_of(RuleRouter([Rule(PathMatches("/f"), front), Rule(PathMatches("/a"), app)])))
     assert [part for part in found if part in (front, app, function)] == [front, app, function]
     assert len(found) == len({id(part) for part in found})

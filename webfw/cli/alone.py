@@ -44,11 +44,12 @@ class Alone:
         self.status = 0
         self.announce: Callable[[], None] = lambda: None
         self._graceful_timeout = graceful_timeout
-        self._orders: asyncio.Queue[Order] = asyncio.Queue()
+        self._orders: asyncio.Queue[Order]
         self._former: dict[int, Any] = {}
         self._say: asyncio.TimerHandle | None = None
 
     def attach(self) -> None:
+        self._orders = asyncio.Queue()
         loop = self._loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             self._former[number] = signal.getsignal(number)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from webfw.asgi import ASGIContainer
+from webfw.asgi.lifespan import Mode
 from webfw.cli.errors import USAGE, CommandError
 from webfw.cli.sources import Configuration
 from webfw.cli.target import check_target, interface_of, load_failure, load_target
@@ -18,6 +20,9 @@ __all__ = ["Callback", "Place", "Site", "assemble", "load", "places"]
 
 Callback = HTTPServerConnectionDelegate | Callable[[HTTPServerRequest], None]
 
+# Settings that one kind of application has, which runs in such a container.
+_FOR = {"threads": WSGIContainer, "lifespan": ASGIContainer}
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -28,6 +33,9 @@ class Place:
     :ivar path: what paths begin with, such as ``/shop``; empty for all.
     :ivar threads: of a WSGI application.
     :ivar origin: who says so, for messages.
+    :ivar factory: whether the target makes the application when it is called.
+    :ivar lifespan: of an ASGI application: ``auto``, ``on`` or ``off``.
+    :ivar own: names of what was said for this application, and not for whichever it fits.
     """
 
     target: str
@@ -35,6 +43,9 @@ class Place:
     path: str = ""
     threads: int | None = None
     origin: str = ""
+    factory: bool = False
+    lifespan: Mode | None = None
+    own: frozenset[str] = frozenset()
 
 
 def places(configuration: Configuration) -> list[Place]:
@@ -42,13 +53,17 @@ def places(configuration: Configuration) -> list[Place]:
 
     :raises CommandError: nothing is named, or a place is none.
     """
-    threads = configuration["threads"]
-    found = [_place(table, threads) for table in configuration.apps]
+    usual = {
+        "threads": configuration["threads"],
+        "factory": configuration["factory"],
+        "lifespan": configuration["lifespan"] if configuration.is_set("lifespan") else None,
+    }
+    found = [_place(table, usual) for table in configuration.apps]
     if configuration["app"] is not None:
         origin = configuration.origin("app")
         if origin.startswith(("--", "WEBFW_")):
             found.clear()  # it is that one, and not what a file says
-        found.append(Place(configuration["app"], threads=threads, origin=origin))
+        found.append(Place(configuration["app"], origin=origin, **usual))
     if not found:
         raise CommandError(
             "nothing to serve: name an application, for example webfw serve demos.hello:app", USAGE
@@ -58,7 +73,7 @@ def places(configuration: Configuration) -> list[Place]:
     return found
 
 
-def _place(table: Mapping[str, Any], threads: int | None) -> Place:
+def _place(table: Mapping[str, Any], usual: Mapping[str, Any]) -> Place:
     origin = table["origin"]
     if "app" not in table:
         raise CommandError(f"{origin}: which application? there is no key app", USAGE)
@@ -68,7 +83,8 @@ def _place(table: Mapping[str, Any], threads: int | None) -> Place:
     host = table.get("host")
     if host is not None and not re.fullmatch(r"(\*\.)?[\w.-]+", host):
         raise CommandError(f"{origin}: a host is a name or *.name, not {host!r}", USAGE)
-    return Place(table["app"], host, path, table.get("threads", threads), origin)
+    said = {name: table[name] for name in usual if name in table}
+    return Place(table["app"], host, path, origin=origin, own=frozenset(said), **{**usual, **said})
 
 
 def load(wanted: Sequence[Place], app_dir: str) -> list[Any]:
@@ -76,7 +92,7 @@ def load(wanted: Sequence[Place], app_dir: str) -> list[Any]:
 
     :raises CommandError: one cannot be imported.
     """
-    return [load_target(place.target, app_dir) for place in wanted]
+    return [load_target(place.target, app_dir, place.factory) for place in wanted]
 
 
 async def assemble(wanted: Sequence[Place], loaded: Sequence[Any], settings: Mapping[str, Any]) -> Callback:
@@ -85,29 +101,52 @@ async def assemble(wanted: Sequence[Place], loaded: Sequence[Any], settings: Map
     :param settings: of native applications, where they do not say themselves.
     :raises CommandError: something is no application.
     """
-    callbacks = [await _callback(place, app, settings) for place, app in zip(wanted, loaded, strict=True)]
+    made = [await _made(place, app) for place, app in zip(wanted, loaded, strict=True)]
+    callbacks: list[Callback] = []
+    containers: dict[Any, ASGIContainer] = {}
+    for place, app in zip(wanted, made, strict=True):
+        kind = interface_of(app, place.target, HTTPServerConnectionDelegate, RequestHandler)
+        if kind == "wsgi":
+            app = WSGIContainer(app, threads=place.threads, mount=place.path)
+        elif kind == "asgi":
+            # One for all hosts that it has, so that it begins and ends once.
+            mode = place.lifespan or "auto"
+            key = (id(app), place.path, mode)
+            if key not in containers:
+                containers[key] = ASGIContainer(app, mount=place.path, lifespan=mode)
+            app = containers[key]
+        own = getattr(app, "settings", None)
+        if kind == "native" and isinstance(own, dict):
+            for name, value in settings.items():
+                own.setdefault(name, value)
+        callbacks.append(app)
+    for name, container in _FOR.items():
+        _check_fit(name, wanted, [isinstance(callback, container) for callback in callbacks])
     if len(callbacks) == 1 and not wanted[0].host and not wanted[0].path:
         return callbacks[0]
     return Site(wanted, callbacks)
 
 
-async def _callback(place: Place, app: Any, settings: Mapping[str, Any]) -> Callback:
-    if inspect.isawaitable(app):  # an async factory
-        try:
-            app = await app
-        except (Exception, SystemExit) as error:
-            # Border: the application's own code.
-            raise load_failure(f"calling {place.target} failed", error) from error
-    if interface_of(app, place.target, HTTPServerConnectionDelegate, RequestHandler) == "wsgi":
-        app = WSGIContainer(app, threads=place.threads, mount=place.path)
-    elif place.threads is not None and not isinstance(app, WSGIContainer):
-        raise CommandError(f"--threads is for WSGI applications, which {place.target} is not", USAGE)
-    own = getattr(app, "settings", None)
-    if isinstance(own, dict):
-        for name, value in settings.items():
-            own.setdefault(name, value)
-    callback: Callback = app
-    return callback
+async def _made(place: Place, app: Any) -> Any:
+    if not inspect.isawaitable(app):
+        return app
+    try:
+        return await app  # an async factory
+    except (Exception, SystemExit) as error:
+        # Border: the application's own code.
+        raise load_failure(f"calling {place.target} failed", error) from error
+
+
+def _check_fit(name: str, wanted: Sequence[Place], fits: Sequence[bool]) -> None:
+    """Refuse what is said for an application of another kind; what is said for all must fit one.
+
+    :raises CommandError: it does not.
+    """
+    for place, fit in zip(wanted, fits, strict=True):
+        if getattr(place, name) is not None and not fit and (name in place.own or not any(fits)):
+            where = f"{place.origin}: {name}" if name in place.own else f"--{name}"
+            kind = "WSGI" if name == "threads" else "ASGI"
+            raise CommandError(f"{where} is for {kind} applications, which {place.target} is not", USAGE)
 
 
 class Site(RuleRouter):
@@ -116,8 +155,8 @@ class Site(RuleRouter):
     :param wanted: where each is.
     :param callbacks: what each is.
 
-    The one with the longest path that fits is asked, of those for the host before those for any.  A WSGI application is
-    mounted at its path; the patterns of a native one are for whole paths.
+    The one with the longest path that fits is asked, of those for the host before those for any.  WSGI and ASGI
+    applications are mounted at their path; the patterns of a native one are for whole paths.
     """
 
     def __init__(self, wanted: Sequence[Place], callbacks: Sequence[Callback]) -> None:

@@ -108,9 +108,11 @@ def _summary(loaded: Loaded) -> str:
     place = loaded.place
     where = f" at {place.host or ''}{place.path}" if place.host or place.path else ""
     routes = plural(len(loaded.routes), "route")
-    if loaded.kind == "wsgi":
-        framework = framework_of(loaded.callback.wsgi_application)
-        kind = f"WSGI application{f' ({framework})' if framework else ''}"
+    if loaded.kind in ("wsgi", "asgi"):
+        framework = framework_of(loaded.foreign)
+        kind = f"{loaded.kind.upper()} application{f' ({framework})' if framework else ''}"
+        if loaded.kind == "asgi":
+            return f"{place.target}{where}: an {kind}, {routes}"
         return f"{place.target}{where}: a {kind}, {routes}, {plural(loaded.callback.threads, 'thread')}"
     if loaded.kind == "function":
         return f"{place.target}{where}: a function of one request"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from webfw.cli.errors import CommandError
 from webfw.cli.flags import add_settings, given
 from webfw.cli.serve import configuration_of
-from webfw.cli.settings import SETTINGS
+from webfw.cli.settings import SETTINGS, TABLES
 from webfw.cli.sources import Configuration, read_configuration
 from webfw.cli.tables import table
 
@@ -61,11 +61,7 @@ def config(arguments: argparse.Namespace) -> int:
         print(f"webfw: {warning}", file=sys.stderr)
     rows = [[name, _shown(configuration, name), configuration.origin(name)] for name in names]
     for app in configuration.apps:
-        place = " ".join(
-            f"{key}={without_password(str(app[key]))}"
-            for key in ("app", "host", "path", "threads")
-            if key in app
-        )
+        place = " ".join(f"{key}={without_password(str(app[key]))}" for key in TABLES["apps"] if key in app)
         rows.append(["apps", place, app["origin"]])
     print(table(["SETTING", "VALUE", "FROM"], rows) or "every setting has its default")
     return 0

@@ -161,8 +161,8 @@ def _is_open(address: str) -> bool:
 def of_application(loaded: Loaded, configuration: Configuration) -> Iterator[Finding]:
     """What is worth saying about an application, native or not."""
     where = loaded.place.target
-    if loaded.kind == "wsgi":
-        yield from _of_framework(where, loaded.callback.wsgi_application)
+    if loaded.kind in ("wsgi", "asgi"):
+        yield from _of_framework(where, loaded.foreign)
     owners = {id(route.owner): route.owner for route in loaded.routes if route.owner is not None}
     if isinstance(loaded.callback, Application):
         owners[id(loaded.callback)] = loaded.callback
@@ -315,14 +315,15 @@ def _literal(pattern: str) -> str | None:
 
 def _of_framework(where: str, app: Any) -> Iterator[Finding]:
     framework = framework_of(app)
-    if framework == "Flask":
+    if framework in ("FastAPI", "Starlette") and app.debug:
+        yield Finding("warning", where, f"{framework}'s debug is on: exceptions show source to everybody")
+    elif framework in ("Flask", "Quart"):
         if app.debug:
-            yield Finding("warning", where, "Flask's debug is on")
+            yield Finding("warning", where, f"{framework}'s debug is on")
         secret = app.secret_key
         if secret and (problem := _weakness(secret)):
-            yield Finding(
-                "warning", where, f"Flask's secret_key {problem}: whoever guesses it can sign sessions"
-            )
+            message = f"{framework}'s secret_key {problem}: whoever guesses it can sign sessions"
+            yield Finding("warning", where, message)
     elif framework == "Django":
         settings = importlib.import_module("django.conf").settings
         if settings.DEBUG:

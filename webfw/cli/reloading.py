@@ -1,6 +1,7 @@
 """The process of ``webfw dev`` until its end: a change starts it again, a signal ends it at once; no page enters."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -72,7 +73,11 @@ class DevPost(Alone):
         self._loop: asyncio.AbstractEventLoop
 
     def attach(self) -> None:
+        """Begin to listen: again, where what shows a failure follows an application that could not begin."""
+        self._orders = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
+        if self._former:
+            return
         for number in (signal.SIGINT, signal.SIGTERM):
             # Not on the loop, which may be blocked.
             self._former[number] = signal.signal(number, self._stop)
@@ -92,10 +97,15 @@ class DevPost(Alone):
             os._exit(128 + number)
         else:
             self._stopping = True
-            self._loop.call_soon_threadsafe(self._orders.put_nowait, Order.STOP)
+            self._order(Order.STOP)
             timer = threading.Timer(PATIENCE, _leave)
             timer.daemon = True
             timer.start()
+
+    def _order(self, order: Order) -> None:
+        # Between two loops there is nobody to be told: then it is done without them.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._orders.put_nowait, order)
 
     # A change.
 
@@ -125,7 +135,7 @@ class DevPost(Alone):
         saved = max(map(_modified, changed))
         moment = saved if noticed - 10 < saved < noticed else noticed
         self._change = (changed, moment)
-        self._loop.call_soon_threadsafe(self._orders.put_nowait, Order.DRAIN)
+        self._order(Order.DRAIN)
         if not self._left.wait(GRACE + PATIENCE):
             self._restart(changed, moment)
 

@@ -1,12 +1,14 @@
 """Which routes applications have, native ones and those of frameworks that tell; nothing is asked over HTTP.
 
-Of a Flask application its ``url_map`` is read, of Django's the URL resolver; any other WSGI application is one route.
+Of a Flask or Quart application its ``url_map`` is read, of Django's the URL resolver, of Starlette's and FastAPI's
+their ``routes``; any other WSGI or ASGI application is one route.
 """
 
 import asyncio
 import contextlib
 import importlib
 import inspect
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import webfw.web
+from webfw.asgi import ASGIContainer
 from webfw.cli.applications import Callback, Place, Site, assemble, load, places
 from webfw.cli.sources import Configuration
 from webfw.httputil import HTTPServerConnectionDelegate
@@ -73,10 +76,15 @@ class Loaded:
 
     @property
     def kind(self) -> str:
-        """How it is called: ``native``, ``wsgi`` or ``function``."""
-        if isinstance(self.callback, WSGIContainer):
-            return "wsgi"
+        """How it is called: ``native``, ``wsgi``, ``asgi`` or ``function``."""
+        if isinstance(self.callback, (WSGIContainer, ASGIContainer)):
+            return "wsgi" if isinstance(self.callback, WSGIContainer) else "asgi"
         return "native" if isinstance(self.callback, HTTPServerConnectionDelegate) else "function"
+
+    @property
+    def foreign(self) -> Any:
+        """The application in its container; None of one that is native, or a function."""
+        return getattr(self.callback, "wsgi_application" if self.kind == "wsgi" else "app", None)
 
 
 def load_applications(configuration: Configuration) -> list[Loaded]:
@@ -141,7 +149,9 @@ def _walk(target: Any, way: _Way, arguments: dict[str, Any] | None = None) -> It
         for rule in target.rules:
             yield from _walk_rule(rule, way)
     elif isinstance(target, WSGIContainer):
-        yield from _walk_wsgi(target, way)
+        yield from _walk_framework(target.wsgi_application, target._environs.mount, way, "WSGI")
+    elif isinstance(target, ASGIContainer):
+        yield from _walk_framework(target.app, target.scopes.mount, way, "ASGI")
     else:
         yield way.route((), _named(target), target)
 
@@ -195,23 +205,27 @@ def _described(handler: type[RequestHandler], arguments: dict[str, Any]) -> str:
     return f"{text} (WebSocket)" if issubclass(handler, WebSocketHandler) else text
 
 
-# --- WSGI frameworks, by what they say of themselves ---
+# --- frameworks, by what they say of themselves ---
 
 
 def framework_of(app: Any) -> str:
-    """``Flask``, ``Django``, or nothing where it is neither."""
+    """``Flask``, ``Quart``, ``Django``, ``FastAPI``, ``Starlette``, or nothing where it is none of these."""
+    bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in type(app).__mro__}
+    for name in ("FastAPI", "Starlette", "Quart"):
+        if f"{name.lower()}.{name}" in bases:
+            return name
     if hasattr(getattr(app, "url_map", None), "iter_rules"):
         return "Flask"
     return "Django" if type(app).__module__.startswith("django.core.handlers.") else ""
 
 
-def _walk_wsgi(container: WSGIContainer, way: _Way) -> Iterator[Route]:
-    app = container.wsgi_application
-    prefix = container._environs.mount
+def _walk_framework(app: Any, prefix: str, way: _Way, interface: str) -> Iterator[Route]:
     try:
         framework = framework_of(app)
-        if framework == "Flask":
+        if framework in ("Flask", "Quart"):
             found = list(_flask(app, way, prefix))
+        elif framework in ("FastAPI", "Starlette"):
+            found = list(_starlette(app, way.host, prefix, ""))
         elif framework == "Django":
             resolver = importlib.import_module("django.urls").get_resolver()
             found = list(_django(resolver, way, prefix + "/", ""))
@@ -221,7 +235,7 @@ def _walk_wsgi(container: WSGIContainer, way: _Way) -> Iterator[Route]:
         # Border: the framework and its configuration are not ours; that it cannot tell does not keep it from serving.
         app_log.warning("The routes of %s cannot be read: %r", _named(app), error)
         found = []
-    yield from found or [way.route((), f"{_named(app)} (WSGI)", app)]
+    yield from found or [way.route((), f"{_named(app)} ({interface})", app)]
 
 
 def _flask(app: Any, way: _Way, prefix: str) -> Iterator[Route]:
@@ -244,3 +258,30 @@ def _django(resolver: Any, way: _Way, prefix: str, namespace: str) -> Iterator[R
         methods = tuple(verb.upper() for verb in verbs if hasattr(view, verb))
         name = f"{namespace}{pattern.name}" if pattern.name else ""
         yield Route(way.host, path, methods, _named(view), name, view)
+
+
+def _starlette(app: Any, host: str, prefix: str, namespace: str) -> Iterator[Route]:
+    """The routes of an application, a router or a mount, which all have a list of them."""
+    for route in app.routes:
+        path = prefix + (getattr(route, "path", None) or "")
+        name = getattr(route, "name", None) or ""
+        included = getattr(route, "original_router", None)  # FastAPI keeps included routers as they are
+        if included is not None:
+            yield from _starlette(included, host, prefix + route.include_context.prefix, namespace)
+        elif getattr(route, "routes", None):  # a mount, or a host
+            inner = f"{namespace}{name}:" if name else namespace
+            yield from _starlette(route, getattr(route, "host", None) or host, path, inner)
+        elif hasattr(route, "endpoint"):
+            methods = getattr(route, "methods", None)
+            kind = "" if hasattr(route, "methods") else " (WebSocket)"
+            handler = _named(route.endpoint) + kind
+            yield Route(host, path, tuple(sorted(methods or ())), handler, namespace + name, route.endpoint)
+        else:
+            target = getattr(route, "app", route)
+            handler = _described_files(target)
+            yield Route(host, f"{path}/{{path:path}}", (), handler, namespace + name, target)
+
+
+def _described_files(target: Any) -> str:
+    directory = getattr(target, "directory", None)
+    return _named(target) + (f" ({directory})" if isinstance(directory, (str, os.PathLike)) else "")

@@ -27,7 +27,7 @@ def add_command(commands: "_SubParsersAction[Any]") -> None:
         "target", metavar="TARGET", nargs="?", help="the application, as webfw serve is given it"
     )
     parser.add_argument("--json", action="store_true", help="as JSON, for programs")
-    add_settings(parser, ("app_dir", "chdir"))
+    add_settings(parser, ("factory", "app_dir", "chdir"))
     parser.set_defaults(command=routes)
 
 

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from webfw.cli.applications import Callback, Place, Site, assemble, load, places
 from webfw.cli.errors import FAILED, USAGE, CommandError
 from webfw.cli.listeners import Listeners, tls_context
+from webfw.cli.lives import LEAST, Lives
 from webfw.cli.logs import Logs
 from webfw.cli.sources import Configuration
 from webfw.httpserver import HTTPServer
@@ -28,6 +29,9 @@ __all__ = ["Post", "Service", "access_log_of", "check_observation", "load_all"]
 
 #: Seconds for which idle connections stay open for one more request when another worker has taken over.
 IDLE_GRACE = 1.0
+
+#: Seconds for which applications may end when the server stops at once.
+STOP_GRACE = 0.3
 
 # Settings that are parameters of `HTTPServer`.
 _SERVER_OPTIONS = (
@@ -136,6 +140,7 @@ class Service:
         self._default_broker = default_broker
         self._cut = 0
         self._readiness = Readiness()
+        self._opened = False
         self.server: HTTPServer
 
     def run(self) -> None:
@@ -157,31 +162,49 @@ class Service:
         self.server = HTTPServer(front, observer=observers, **_server_options(configuration))
         admin = HTTPServer(admin_application(self._readiness, metrics))
         post.report = self._reporter()
+        callbacks = callback.callbacks if isinstance(callback, Site) else [callback]
+        lives = Lives((place.target, one) for place, one in zip(self._wanted, callbacks, strict=True))
         async with _brokers(_applications(callback), self._default_broker):
-            post.attach()
-            self.server.add_sockets(self.listeners.sockets(self.number))
-            admin.add_sockets([listener.socket for listener in self.listeners.admin])
-            # They accept from the next turn on.
-            await asyncio.sleep(0)
-            self._readiness.serving()
-            if metrics is not None:
-                metrics.start()
-            post.ready()
+            post.attach()  # orders are heard while applications begin, which may take its time
+            order = await self._unless_told(lives.begin(), Order.DRAIN, Order.STOP)
             try:
-                order = await post.order()
-                if post.replaced:
-                    await admin.drain(0)  # its successor answers there, and is ready
-                else:
-                    self._readiness.leaving()
-                if order is Order.DRAIN:
-                    order = await self._drain()
-                if order is Order.STOP:
-                    self._cut = await self.server.drain(0)
-                await admin.drain(0)
+                if order is None:
+                    await self._open(admin)
+                    if metrics is not None:
+                        metrics.start()
+                    post.ready()
+                    order = await post.order()
+                await self._end(order, admin, lives)
             finally:
                 if metrics is not None:
                     metrics.stop()
                 post.detach()
+
+    async def _open(self, admin: HTTPServer) -> None:
+        self.server.add_sockets(self.listeners.sockets(self.number))
+        admin.add_sockets([listener.socket for listener in self.listeners.admin])
+        # They accept from the next turn on.
+        await asyncio.sleep(0)
+        self._opened = True
+        self._readiness.serving()
+
+    async def _end(self, order: Order, admin: HTTPServer, lives: Lives) -> None:
+        """Let requests end, then the applications, then who tells how they are; each only as long as is said."""
+        loop, timeout = asyncio.get_running_loop(), self.configuration["graceful_timeout"]
+        until = loop.time() + timeout
+        if self.post.replaced:
+            await admin.drain(0)  # its successor answers there, and is ready
+        else:
+            self._readiness.leaving()
+            until += self.configuration["drain_delay"]
+        stopped = order is Order.STOP or await self._unless_told(self._drain(), Order.STOP)
+        if not stopped:
+            seconds = max(until - loop.time(), min(timeout, LEAST))
+            stopped = await self._unless_told(lives.end(seconds), Order.STOP)
+        if stopped:
+            self._cut += await self.server.drain(0)
+            await lives.end(STOP_GRACE)
+        await admin.drain(0)
 
     def _metrics(self, callback: Callback) -> Metrics | None:
         if not self.configuration["metrics"]:
@@ -214,30 +237,36 @@ class Service:
 
         return report
 
-    async def _drain(self) -> Order:
-        """Let what runs end, unless it is to stop after all."""
-        draining = asyncio.ensure_future(self._leave())
+    async def _unless_told(self, work: Coroutine[Any, Any, None], *heeded: Order) -> Order | None:
+        """Do something, as long as no order comes that is heeded; that order, None when it is done.
+
+        :raises CommandError: what the work raises.
+        """
+        running = asyncio.ensure_future(work)
         while True:
             told = asyncio.ensure_future(self.post.order())
-            await asyncio.wait([draining, told], return_when=asyncio.FIRST_COMPLETED)
-            if draining.done():
+            await asyncio.wait([running, told], return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                # An order that has come in the same moment is heard all the same.
+                order = told.result() if told.done() else None
                 told.cancel()
-                self._cut = draining.result()
-                return Order.DRAIN
-            if told.result() is Order.STOP:
-                draining.cancel()
-                await asyncio.wait([draining])
-                return Order.STOP
+                running.result()
+                return order if order in heeded else None
+            if told.result() in heeded:
+                running.cancel()
+                await asyncio.wait([running])
+                return told.result()
 
-    async def _leave(self) -> int:
+    async def _drain(self) -> None:
+        """Let what runs end."""
         replaced = self.post.replaced
-        if not replaced:
+        if not replaced and self._opened:
             await asyncio.sleep(self.configuration["drain_delay"])
         timeout = self.configuration["graceful_timeout"]
         cut = await self.server.drain(timeout, IDLE_GRACE if replaced else 0.0)
         if cut:
             gen_log.warning("connections cut that were busy after %g seconds: %d", timeout, cut)
-        return cut
+        self._cut = cut
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:

@@ -75,6 +75,7 @@ def _mask(text: str) -> str:
 _ADDRESS = Text("ADDRESS", "HOST:PORT, unix:PATH or fd://NUMBER", _address)
 _FILE = Text("FILE", "the name of a file")
 _DIRECTORY = Text("DIRECTORY", "the name of a directory")
+_LIFESPAN = Choice("auto", "on", "off")
 _LIMITS = Limits()
 _BIND_HELP = (
     "where to listen: HOST:PORT, [IPv6]:PORT, :PORT, unix:PATH or fd://NUMBER; repeatable "
@@ -101,6 +102,7 @@ _SECTIONS: dict[str, list[tuple[str, Kind, Any, str]]] = {
     ],
     "Application": [
         ("app", Text("TARGET"), None, "what to serve, as module:attribute or module:factory()"),
+        ("factory", Flag(), False, "call what the target names, without arguments, for the application"),
         ("app_dir", _DIRECTORY, ".", "where to look for the application's module first"),
         ("chdir", _DIRECTORY, None, "the directory to work in"),
         (
@@ -108,6 +110,12 @@ _SECTIONS: dict[str, list[tuple[str, Kind, Any, str]]] = {
             Integer(0, 1000),
             None,
             "threads of a WSGI application in each worker; 0 is the event loop",
+        ),
+        (
+            "lifespan",
+            _LIFESPAN,
+            "auto",
+            "startup and shutdown of an ASGI application; auto is where it has them",
         ),
         ("broker", Text("URL"), None, "the publish/subscribe broker, unless the application names one"),
         ("preload", Flag(), False, "load the application once, before the workers are made"),
@@ -226,6 +234,8 @@ TABLES: Mapping[str, Mapping[str, Kind]] = {
         "app": Text("TARGET"),
         "host": Text("PATTERN"),
         "path": Text("PREFIX"),
+        "factory": Flag(),
         "threads": Integer(0, 1000),
+        "lifespan": _LIFESPAN,
     },
 }

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from types import ModuleType, TracebackType
 from typing import Any, Literal, TypeVar
 
+from webfw.asgi import is_asgi_application
 from webfw.cli.errors import LOAD_FAILED, USAGE, CommandError
 
 __all__ = ["Interface", "check_target", "interface_of", "load_failure", "load_target", "missing_module"]
 
-Interface = Literal["native", "wsgi", "request"]
+Interface = Literal["native", "asgi", "wsgi", "request"]
 
 _T = TypeVar("_T")
 
@@ -23,6 +24,8 @@ _TARGET = re.compile(r"(?P<module>\w+(?:\.\w+)*):(?P<attribute>[^\W\d]\w*(?:\.[^
 
 #: What the names of webfw's own files begin with.
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+
+_IF_FACTORY = "if it makes the application, say so by () behind its name, or by --factory"
 
 _EXAMPLE = "for example demos.hello:app or shop.main:make_app()"
 
@@ -38,12 +41,13 @@ def check_target(target: str) -> re.Match[str]:
     return match
 
 
-def load_target(target: str, app_dir: str = ".") -> Any:
+def load_target(target: str, app_dir: str = ".", factory: bool = False) -> Any:
     """Import a module and return what the target names in it.
 
     :param target: ``module:attribute``, where both may be dotted and the attribute may end in ``()`` for a
         factory that is called without arguments.
     :param app_dir: the directory to look for the module in first; it is put at the front of ``sys.path``.
+    :param factory: whether it is one without ``()``.
     :raises CommandError: with status 2 when the target is malformed or names nothing, with status 3 when the
         module or the factory raised an exception, which is then its ``__cause__``.
     """
@@ -59,7 +63,7 @@ def load_target(target: str, app_dir: str = ".") -> Any:
                 f"{walked!r} has no attribute {name!r} (in {_file_of(module)})", USAGE
             ) from None
         walked = f"{walked}.{name}" if ":" in walked else f"{walked}:{name}"
-    if match["call"]:
+    if match["call"] or factory:
         if not callable(found):
             raise CommandError(f"{walked!r} cannot be called: it is {_kind(found)}", USAGE)
         found = _guarded(found, f"calling {target} failed")
@@ -73,25 +77,32 @@ def interface_of(app: Any, target: str, delegate: type, handler: type) -> Interf
     :param target: its name on the command line, for the message.
     :param delegate: the type of native applications.
     :param handler: the type of request handlers, whose classes are no applications.
-    :returns: ``"native"`` for an instance of ``delegate``; ``"wsgi"`` for a callable of two arguments (PEP 3333), also
-        a class; ``"request"`` for a callable of one argument, the request.
+    :returns: ``"native"`` for an instance of ``delegate``; ``"asgi"`` for what `is_asgi_application` recognises;
+        ``"wsgi"`` for a callable of two arguments (PEP 3333), also a class; ``"request"`` for a callable of one
+        argument, the request.
     :raises CommandError: with status 2.
     """
     if isinstance(app, delegate):
         return "native"
     wanted = (
-        f"an instance of webfw.web.Application or {delegate.__name__}, a WSGI application, "
+        f"an instance of webfw.web.Application or {delegate.__name__}, an ASGI or WSGI application, "
         "or a function of one request"
     )
     own = inspect.isclass(app) and issubclass(app, (delegate, handler))
     if own or not callable(app):
         raise CommandError(f"{target} is {_kind(app)}; it must be {wanted}", USAGE)
+    if is_asgi_application(app):
+        return "asgi"
     if _takes(app, 2) is True and _takes(app, 1) is not True:
         return "wsgi"
     if inspect.isclass(app):
         raise CommandError(f"{target} is {_kind(app)}; it must be {wanted}", USAGE)
     if _takes(app, 1) is False:
-        message = f"{target} takes neither one argument nor two; it must be {wanted}"
+        if _takes(app, 0):
+            raise CommandError(f"{target} is a function without arguments; {_IF_FACTORY}", USAGE)
+        message = (
+            f"{target} takes neither one argument nor two, and is no ASGI application; it must be {wanted}"
+        )
         raise CommandError(message, USAGE)
     return "request"  # also a callable written in C, without a signature: the first request will tell
 
