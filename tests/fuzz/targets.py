@@ -6,7 +6,7 @@ says what became of the input, in a word.
 
 import importlib
 import inspect
-from collections.abc import Iterable
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,32 +41,22 @@ def fails(module: Any, data: bytes) -> BaseException | None:
     return None
 
 
-def minimize(module: Any, data: bytes, tries: int = 3000) -> bytes:
+def minimize(module: Any, data: bytes, seconds: float = 60.0) -> bytes:
     """A smaller input that raises the same kind of exception, found by leaving out pieces and by plainer bytes."""
     kind = type(fails(module, data))
-
-    def shorter() -> Iterable[bytes]:
-        size = len(data)
-        piece = max(1, size // 2)
-        while True:
-            for begin in range(0, size, piece):
-                yield data[:begin] + data[begin + piece :]
-            if piece == 1:
-                break
-            piece //= 2
-        for at, octet in enumerate(data):
-            if octet != 0x61:
-                yield data[:at] + b"a" + data[at + 1 :]
-
-    again = True
-    while again and tries > 0:
-        again = False
-        for candidate in shorter():
-            tries -= 1
-            if type(fails(module, candidate)) is kind:
-                data = candidate
-                again = True
-                break
-            if tries <= 0:
-                break
+    end = time.monotonic() + seconds
+    size = len(data)
+    while size:
+        at = 0
+        while at < len(data) and time.monotonic() < end:
+            shorter = data[:at] + data[at + size :]
+            if type(fails(module, shorter)) is kind:
+                data = shorter
+            else:
+                at += size
+        size //= 2
+    for at in range(len(data)):
+        plainer = data[:at] + b"a" + data[at + 1 :]
+        if plainer != data and time.monotonic() < end and type(fails(module, plainer)) is kind:
+            data = plainer
     return data
