@@ -4,6 +4,8 @@ import http.client
 import os
 import re
 import signal
+import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,79 @@ def test_a_change_is_served(dev: Start, place: Path) -> None:
         command.read_until(r"^webfw serves again, \d+\.\d\d s after the change$")
     assert command.process.pid == process
     assert command.stop(signal.SIGTERM)[0] == 0
+
+
+ASGI = """
+import asyncio, pathlib
+async def begin():
+    pass
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await begin()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        pathlib.Path("ended").touch()
+        await send({"type": "lifespan.shutdown.complete"})
+    else:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"asgi"})
+
+def make():
+    return app
+"""
+
+
+def test_an_asgi_application_ends_before_it_starts_again(dev: Start, place: Path) -> None:
+    (place / "app.py").write_text(ASGI)
+    command = dev("app:make", "--factory")
+    url = command.url()
+    assert get(url)[1] == "asgi"
+    (place / "app.py").write_text(ASGI.replace('b"asgi"', 'b"again"'))
+    command.read_until("^webfw: app.py changed, starting again$")
+    while not is_served(url, "again"):
+        pass
+    assert (place / "ended").exists()
+    (place / "ended").unlink()
+    assert command.stop(signal.SIGINT)[0] == 0
+    assert (place / "ended").exists()
+
+
+def test_an_application_that_cannot_begin_is_shown_and_mended(dev: Start, place: Path) -> None:
+    failing = "    raise OSError('no database')"
+    (place / "app.py").write_text(ASGI.replace("    pass", failing))
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        address = f"127.0.0.1:{sock.getsockname()[1]}"
+    command = dev("--lifespan", "on", "--bind", address)
+    command.read_until("^webfw waits for a change; until then the browser shows what is wrong$")
+    status, page, _ = get(f"http://{address}", "/x", Accept="text/html")
+    assert status == 500
+    assert "OSError" in page
+    assert "no database" in page
+    (place / "app.py").write_text(ASGI)
+    command.read_until("^webfw: app.py changed, starting again$")
+    command.read_until("^webfw serves again")
+    while not is_served(f"http://{address}", "asgi"):
+        pass
+    status, _, errors = command.stop(signal.SIGINT)
+    assert status == 0
+    assert re.search(
+        r"webfw: the lifespan of app:app failed: OSError: no database \(\S+/app\.py:4\)\n", errors
+    )
+
+
+def test_an_application_that_does_not_come_to_begin_is_mended(dev: Start, place: Path) -> None:
+    """Files are watched while it hangs."""
+    hanging = "    pathlib.Path('hangs').touch()\n    await asyncio.sleep(600)"
+    (place / "app.py").write_text(ASGI.replace("    pass", hanging))
+    command = dev()
+    while not (place / "hangs").exists():
+        time.sleep(0.01)
+    (place / "app.py").write_text(ASGI)
+    command.read_until("^webfw: app.py changed, starting again$")
+    command.read_until("^webfw serves again")
+    assert command.stop(signal.SIGINT)[0] == 0
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from webfw.autoreload.reloader import stand_down
 from webfw.autoreload.sources import failed_files, files_of_exception, record_imports
-from webfw.cli.applications import places
+from webfw.cli.applications import Place, places
 from webfw.cli.errors import LOAD_FAILED, USAGE, CommandError
 from webfw.cli.flags import add_settings
 from webfw.cli.guess import guess_target
@@ -168,7 +168,9 @@ def _serve(
         _tell(error)
         post.announce = lambda: say("webfw waits for a change; until then the browser shows what is wrong")
         broken = Application([(r".*", _Broken, {"error": _of_program(error.__cause__ or error)})])
-        Service(post, configuration, listeners, 0, places(configuration)[:1], [broken]).run()
+        # At all hosts and paths, without what is set for an application of another kind.
+        place = Place(places(configuration)[0].target)
+        Service(post, configuration, listeners, 0, [place], [broken]).run()
 
 
 def _with_debug_pages(app: Any) -> Any:

@@ -49,8 +49,12 @@ class Lives:
             try:
                 await living.startup()
             except LifespanError as error:
-                failure = CommandError(f"the lifespan of {name} failed: {_sentence(str(error))}", LOAD_FAILED)
-                failure.__cause__ = error
+                what, cause = f"the lifespan of {name} failed", error.__cause__
+                if cause is not None:  # what the application has raised says more
+                    failure = load_failure(what, cause)
+                else:
+                    failure = CommandError(f"{what}: {_sentence(str(error))}", LOAD_FAILED)
+                failure.__cause__ = cause or error
             except (Exception, SystemExit) as error:
                 # Border: the application's own code.
                 failure = load_failure(f"starting {name} failed", error)

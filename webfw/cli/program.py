@@ -15,6 +15,7 @@ from typing import Any
 from webfw.cli.applications import Place, places
 from webfw.cli.errors import FAILED, CommandError, in_one_sentence
 from webfw.cli.listeners import Listeners, tls_context
+from webfw.cli.lives import LEAST
 from webfw.cli.logs import Logs
 from webfw.cli.service import Service, check_observation, load_all
 from webfw.cli.settings import SETTINGS
@@ -40,7 +41,9 @@ def tree_settings(configuration: Configuration) -> TreeSettings:
     workers = configuration["workers"]
     names = ("graceful_timeout", "timeout", "boot_timeout", "blocked_after", "max_memory", "preload")
     settings = {name: configuration[name] for name in names}
-    settings["graceful_timeout"] += configuration["drain_delay"]
+    graceful_timeout = settings["graceful_timeout"]
+    # Behind requests that have used it up, applications end.
+    settings["graceful_timeout"] += configuration["drain_delay"] + min(LEAST, graceful_timeout)
     return TreeSettings(workers=cpu_count() if workers == "auto" else workers, **settings)
 
 
