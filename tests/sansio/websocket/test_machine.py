@@ -96,20 +96,28 @@ def test_split_anywhere(server: bool, data: st.DataObject) -> None:
 
 
 @BOTH
-def test_small_messages_have_no_way_of_their_own(server: bool) -> None:
-    """A whole small frame alone in its read is parsed apart from all others: both must come to the same."""
+def test_whole_messages_have_no_way_of_their_own(server: bool) -> None:
+    """A whole frame alone in its read is parsed apart from all others: both must come to the same."""
     seeded = random.Random(6455)
-    for _ in range(3000):
-        size = seeded.choice([0, 1, 2, 5, 60, 119, 120, 121, 122, 125, 126])
+    for _ in range(4000):
+        size = seeded.choice([0, 1, 2, 5, 60, 119, 120, 121, 122, 125, 126, 127, 133, 300, 65535, 65536])
         payload = seeded.choice([b"a", "ä".encode(), b"\xff"]) * size
-        frame = bytearray(encode_frame(seeded.choice([0, 1, 1, 1, 2, 8, 9]), payload[:size], mask=server))
+        frame = bytearray(encode_frame(seeded.choice([0, 1, 1, 1, 2, 2, 8, 9]), payload[:size], mask=server))
         if seeded.random() < 0.5:
-            frame[seeded.randrange(2)] ^= 1 << seeded.randrange(8)
+            frame[seeded.randrange(min(4, len(frame)))] ^= 1 << seeded.randrange(8)
         if seeded.random() < 0.2:
             del frame[seeded.randrange(len(frame)) :]
+        if seeded.random() < 0.1:
+            frame += frame[: seeded.randrange(8)]
+        limit = seeded.choice([10**6, size, max(1, size - 1), 100])
         outcomes = []
-        for cuts in ([len(frame)], [1, len(frame)], range(len(frame) + 1)):
-            machine = Machine(server=server)
+        some = sorted(seeded.randrange(len(frame) + 1) for _ in range(3))
+        for cuts in (
+            [len(frame)],
+            [1, len(frame)],
+            range(len(frame) + 1) if size < 400 else [*some, len(frame)],
+        ):
+            machine = Machine(server=server, max_message_size=limit)
             outcome: list[Any] = []
             begin = 0
             for end in cuts:
@@ -145,6 +153,30 @@ def test_a_small_message_costs_three_calls(server: bool) -> None:
     assert (first, second) == ("x" * 64, None)
     unmask = [masking.apply_mask.__name__] if server and IMPLEMENTATION == "pure" else []
     assert calls == ["feed", "next_event", *unmask, "next_event"]
+
+
+@BOTH
+@pytest.mark.parametrize("message", ["x" * 126, "ä" * 30_000, b"ab", b"\xff" * 65535])
+def test_a_whole_message_costs_one_call_more(server: bool, message: str | bytes) -> None:
+    machine = Machine(server=server)
+    frame = Machine(server=not server).encode_message(message, isinstance(message, bytes))
+    calls = []
+
+    def profile(frame: Any, kind: str, argument: object) -> None:
+        if kind == "call":
+            calls.append(frame.f_code.co_name)
+
+    sys.setprofile(profile)
+    try:
+        machine.feed(frame)
+        first = machine.next_event()
+        second = machine.next_event()
+    finally:
+        sys.setprofile(None)
+    assert (first, second) == (message, None)
+    assert [name for name in calls if name != masking.apply_mask.__name__] == [
+        "feed", "next_event", "_whole", "next_event",
+    ]  # fmt: skip
 
 
 @BOTH

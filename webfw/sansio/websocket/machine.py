@@ -144,6 +144,9 @@ class _Binary:
 _FIRST_BYTES: Final = frozenset({0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A})
 _FIRST_BYTES_DEFLATE: Final = _FIRST_BYTES | {0x41, 0x42, 0xC1, 0xC2}
 
+#: First bytes of frames with a whole uncompressed message, of text and of bytes.
+_WHOLE: Final = frozenset({0x81, 0x82})
+
 _NEVER: Final = 1000
 
 #: Bytes of a compressed fragment that may be nothing but its flush.
@@ -262,7 +265,37 @@ class Machine:
             except UnicodeDecodeError:
                 self._stop(_TABLE[self.state].failed)
                 raise _not_utf8() from None
+        if size > 3 and data[0] in _WHOLE and self._idle:
+            message = self._whole(data, size)
+            if message is not None:
+                return message
         return self._parse() if data else None
+
+    def _whole(self, data: bytes, size: int) -> str | bytes | None:
+        """The message, where one frame of less than 64 KiB with all of it is all there is.
+
+        Whatever else is there, and whatever is wrong with its header, is left to `_parse`.
+        """
+        length = data[1] - 0x80 if self.server else data[1]
+        begin = 6 if self.server else 2
+        if length == 126:
+            begin += 2
+            length = data[2] << 8 | data[3]
+            if length < 126:
+                return None
+        elif not 0 <= length < 126:
+            return None
+        if begin + length != size or length > self.max_message_size:
+            return None
+        self._data = b""
+        payload = apply_mask(data[begin - 4 : begin], data[begin:]) if self.server else data[begin:]
+        if data[0] == 0x82:
+            return payload
+        try:
+            return payload.decode()
+        except UnicodeDecodeError:
+            self._stop(_TABLE[self.state].failed)
+            raise _not_utf8() from None
 
     def _parse(self) -> Event | None:
         """The next event, whatever it is."""
