@@ -11,7 +11,9 @@ from typing import Any
 
 from webfw.asgi.http import HTTPRun
 from webfw.asgi.lifespan import Lifespan, LifespanError, Mode
+from webfw.asgi.run import Run
 from webfw.asgi.scope import ScopeMaker
+from webfw.asgi.websocket import WebSocketRun, is_handshake
 from webfw.httpserver import Exchange
 from webfw.httpserver.collector import BodyCollector
 from webfw.httputil import (
@@ -98,7 +100,7 @@ class ASGIContainer(HTTPServerConnectionDelegate):
             self.settings["log_function"] = log_function
         self.scopes = ScopeMaker(mount)
         #: Requests whose application has not ended.
-        self.running: set[HTTPRun] = set()
+        self.running: set[Run] = set()
         #: What the lifespan has left for requests; each gets a copy.
         self.state: dict[str, Any] = {}
         #: Whether requests need not wait for the lifespan.
@@ -109,6 +111,7 @@ class ASGIContainer(HTTPServerConnectionDelegate):
         self._lifespan: Lifespan | None = None
         self._starting: asyncio.Task[None] | None = None
         self._by_request = False
+        self._spread = drain_spread
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # Requests in.
@@ -132,15 +135,20 @@ class ASGIContainer(HTTPServerConnectionDelegate):
         """Answer a request whose body is there already, as `FallbackHandler` has it."""
         source = getattr(request, "_body_source", None)
         body = source.open() if isinstance(source, BodyCollector) else BytesIO(request.body)
-        self._run_for(request.connection, request).begin_with(body)
+        run = self._run_for(request.connection, request)
+        run.begin_with(body)
 
-    def _run_for(self, exchange: Exchange, request: HTTPServerRequest) -> HTTPRun:
+    def _run_for(self, exchange: Exchange, request: HTTPServerRequest) -> Run:
         loop = exchange.loop
         if loop is not self._loop:
             self._use_loop(loop)
         record = exchange.record
         if record is not None:
             record.logged_by_application = self._has_own_log()
+        head: Any = request._head
+        # Most requests offer no other protocol, which their head knows.
+        if getattr(head, "upgrade", True) and is_handshake(request):
+            return WebSocketRun(self, exchange, request)
         return HTTPRun(self, exchange, request)
 
     def _use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -234,13 +242,17 @@ class ASGIContainer(HTTPServerConnectionDelegate):
         if self.draining or self._loop is None:
             return
         self.draining = True
-        spread = min(self.drain_spread, timeout / 2)
+        self._spread = min(self.drain_spread, timeout / 2)
         for run in self.running:
-            self._loop.call_later(random.random() * spread, run.drain)
+            self.drain_soon(run)
         if self._by_request:
             self.keep(self._loop.create_task(self.shutdown()))
 
     # What a run asks.
+
+    def drain_soon(self, run: Run) -> None:
+        """Have a client that stays go away, at a random moment of the spread."""
+        run.exchange.loop.call_later(random.random() * self._spread, run.drain)
 
     def keep(self, task: "asyncio.Task[Any]") -> None:
         """Keep a task until it is done: the loop itself keeps only a weak reference."""
@@ -248,7 +260,7 @@ class ASGIContainer(HTTPServerConnectionDelegate):
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def ended(self, run: HTTPRun) -> None:
+    def ended(self, run: Run) -> None:
         """A request has been answered, or its client has gone."""
         log_function = self.settings.get("log_function")
         try:
@@ -286,7 +298,7 @@ class _Entry:
 
     __slots__ = ("_run", "request")
 
-    def __init__(self, run: HTTPRun) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
         self.request = run.request
 

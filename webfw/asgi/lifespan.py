@@ -13,6 +13,9 @@ __all__ = ["Lifespan", "LifespanError", "Mode"]
 #: Whether an application has a lifespan: ``auto`` asks it, and goes on without where it has none.
 Mode = Literal["auto", "on", "off"]
 
+#: Seconds for an application that has been cancelled.
+LAST_WAIT = 1.0
+
 _ASGI = {"version": "3.0", "spec_version": "2.0"}
 
 
@@ -100,8 +103,8 @@ class Lifespan:
         task, self._task = self._task, None
         if task is not None and not task.done():
             task.cancel()
-            # It may take its time, or ignore that: nobody can wait for it for ever.
-            await asyncio.wait([task], timeout=1.0)
+            # It may ignore that: nobody can wait for it for ever.
+            await asyncio.wait([task], timeout=LAST_WAIT)
 
     async def _run(self) -> None:
         error: Exception | None = None
@@ -124,8 +127,8 @@ class Lifespan:
         if self._mode == "on":
             self._fail(f"the application has no lifespan{'' if error is None else f': {error!r}'}", error)
             return
-        if error is not None and self._asked:
-            # It knows what a lifespan is, so that this is a mistake in it; "the server must continue" all the same.
+        if error is not None and self._asked and not isinstance(error, ApplicationError):
+            # It may know what a lifespan is, and this be a mistake in it; "the server must continue" all the same.
             app_log.error("Uncaught exception in the application's startup; going on without", exc_info=error)
         else:
             app_log.debug("The application has no lifespan: %r", error)

@@ -2,17 +2,32 @@
 
 import os
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from time import time
 from typing import Any, BinaryIO
 
 from webfw._version import __version__
 from webfw.httpserver import DONE, Exchange
-from webfw.httputil import HTTPHeaders, HTTPOutputError, HTTPServerRequest, format_timestamp, responses
+from webfw.httputil import (
+    HTTPHeaders,
+    HTTPInputError,
+    HTTPOutputError,
+    HTTPServerRequest,
+    format_timestamp,
+    responses,
+)
 from webfw.iostream import StreamClosedError
 from webfw.sansio.errors import LocalProtocolError
 
-__all__ = ["ApplicationError", "ClientDisconnected", "Response", "header_list", "type_of"]
+__all__ = [
+    "ApplicationError",
+    "ClientDisconnected",
+    "Response",
+    "add_field",
+    "default_fields",
+    "header_list",
+    "type_of",
+]
 
 #: Where a response stands: nothing has been said of it; its head is known and kept; the head is out; the body is out
 #: and trailers are to come; it is complete; it was cut, and cannot be completed.
@@ -73,12 +88,23 @@ def header_list(given: Any) -> list[tuple[str, str, str]]:
     return fields
 
 
+def add_field(headers: HTTPHeaders, name: str, value: str) -> None:
+    """Add a field to others.
+
+    :raises ApplicationError: it cannot be sent.
+    """
+    try:
+        headers.add(name, value.strip(" \t"))
+    except HTTPInputError as error:
+        raise ApplicationError(f"no header: {name} ({error})") from None
+
+
 def _checked(given: Any) -> tuple[dict[str, str], list[tuple[str, str]] | None, int | None]:
     """The fields to send, those beyond the first of their names, and the length they announce.
 
     :raises ApplicationError: as `header_list`, and for a length that is none, or comes twice.
     """
-    fields = _default_fields()
+    fields = default_fields()
     repeated: list[tuple[str, str]] | None = None
     length: int | None = None
     field: Any = given
@@ -130,7 +156,7 @@ def _length(value: str) -> int:
     raise ValueError("a length is a number")
 
 
-def _default_fields() -> dict[str, str]:
+def default_fields() -> dict[str, str]:
     """The fields that every response has; they are rendered once a second."""
     global _defaults_second
     now = time()
@@ -209,8 +235,14 @@ class Response:
             if not more and not self._trailers:
                 self._send_whole(body)
                 return DONE
+            if self._start_status in (204, 304):
+                body = b""
+            elif self._length is not None and len(body) > self._length and self.request.method != "HEAD":
+                raise self._wrong_length(body)
             sent = self._send_head(body)
         elif phase == BODY:
+            if self._start_status in (204, 304):
+                body = b""
             sent = self._asked(self.exchange.write, body) if body else DONE
         else:
             raise self._out_of_turn("a part of a body")
@@ -244,10 +276,7 @@ class Response:
             raise self._out_of_turn("an early hint")
         hints = HTTPHeaders()
         for _, value, _ in header_list([(b"link", link) for link in message.get("links") or ()]):
-            try:
-                hints.add("Link", value)
-            except ValueError as error:
-                raise ApplicationError(f"no link: {error}") from None
+            add_field(hints, "Link", value)
         if hints and not self.gone:
             self._asked(self.exchange.send_informational, 103, hints)
 
@@ -277,14 +306,22 @@ class Response:
             try:
                 if sent is not DONE:
                     await sent
-                await self.exchange.sendfile(file, 0, length)
-            except StreamClosedError:
-                self.gone = True
-                raise ClientDisconnected("the client has gone") from None
+                await self.wait_for(self.exchange.sendfile(file, 0, length))
             except BaseException:
                 self.cut()
                 raise
             self._finish()
+
+    async def wait_for(self, sent: Awaitable[None]) -> None:
+        """Wait until the client has taken enough for more.
+
+        :raises ClientDisconnected: it has gone.
+        """
+        try:
+            await sent
+        except StreamClosedError:
+            self.gone = True
+            raise ClientDisconnected("the client has gone") from None
 
     def _out_of_turn(self, what: str) -> Exception:
         """What to raise where a message cannot be taken."""
@@ -298,16 +335,17 @@ class Response:
             f"{what} comes after {'the response' if self.phase == COMPLETE else 'what it belongs before'}"
         )
 
+    def _wrong_length(self, body: bytes) -> ApplicationError:
+        """What to raise as long as nothing is out, so that there can still be a proper answer."""
+        return ApplicationError(f"the body has {len(body)} bytes, and {self._length} were announced")
+
     # To the exchange.
 
     def _headers(self) -> HTTPHeaders:
         headers = HTTPHeaders.from_checked(self._fields)
         if self._repeated is not None:
             for name, value in self._repeated:
-                try:
-                    headers.add(name, value.strip(" \t"))
-                except ValueError as error:
-                    raise ApplicationError(f"no header: {name} ({error})") from None
+                add_field(headers, name, value)
         return headers
 
     def _send_whole(self, body: bytes) -> None:
@@ -321,8 +359,7 @@ class Response:
             if body or self.request.method != "HEAD":
                 self._fields["Content-Length"] = str(len(body))
         elif self._length != len(body) and self.request.method != "HEAD":
-            # Nothing is out yet, so that there can still be a proper answer.
-            raise ApplicationError(f"the body has {len(body)} bytes, and {self._length} were announced")
+            raise self._wrong_length(body)
         reason = responses.get(status, "Unknown")
         try:
             self.exchange.respond(status, reason, self._headers(), body)
@@ -360,10 +397,11 @@ class Response:
 
     # Answers of the server's own.
 
-    def refuse(self, status: int, retry_after: int | None = None) -> None:
+    def refuse(self, status: int, more: Iterable[tuple[str, str]] = (), message: str = "") -> None:
         """Answer with an error of ours; where the application's answer has begun, cut the connection.
 
-        :param retry_after: seconds, for the client.
+        :param more: further fields.
+        :param message: for the client, in place of the status and its name.
         """
         if self.phase >= COMPLETE:
             return
@@ -371,12 +409,11 @@ class Response:
             self.cut()
             return
         reason = responses.get(status, "Unknown")
-        body = f"{status} {reason}\n".encode()
-        fields = _default_fields()
+        body = f"{message or f'{status} {reason}'}\n".encode()
+        fields = default_fields()
         fields["Content-Type"] = "text/plain; charset=utf-8"
         fields["Content-Length"] = str(len(body))
-        if retry_after is not None:
-            fields["Retry-After"] = str(retry_after)
+        fields.update(more)
         self.exchange.respond(status, reason, HTTPHeaders.from_checked(fields), body)
         self.status = status
         self._end(COMPLETE)
