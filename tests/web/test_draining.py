@@ -13,7 +13,7 @@ from tests.web.livefakes import EventParser, HeldBroker, Stream, unchunk
 from webfw.httpserver import HTTPServer
 from webfw.netutil import bind_sockets
 from webfw.sansio.websocket import Close, Machine
-from webfw.web import Application, EventSourceHandler, LongPollHandler, RequestHandler
+from webfw.web import Application, EventSourceHandler, FallbackHandler, LongPollHandler, RequestHandler
 from webfw.websocket import WebSocketHandler
 
 
@@ -350,3 +350,21 @@ async def test_what_is_left_is_cut_in_the_end(real: Any, broker: HeldBroker) -> 
     assert await client.server.drain(0.05) == 1
     assert not application.live
     await client.close()
+
+
+async def test_whatever_a_route_or_a_fallback_leads_to_is_told() -> None:
+    class Told:
+        def __init__(self) -> None:
+            self.timeouts: list[float] = []
+
+        def start_draining(self, timeout: float) -> None:
+            self.timeouts.append(timeout)
+
+        def __call__(self, request: Any) -> None: ...
+
+    told = [Told() for _ in range(3)]
+    below = Application([("/b", told[1])])
+    Application(
+        [("/a", told[0]), ("/nested", [("/b", below)]), ("/c", FallbackHandler, {"fallback": told[2]})]
+    ).start_draining(7)
+    assert [one.timeouts for one in told] == [[7]] * 3

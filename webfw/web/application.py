@@ -349,13 +349,14 @@ class Application(ReversibleRouter):
         )
 
 
-def _applications_below(router: RuleRouter) -> Iterator[Application]:
-    """The applications that a router hands requests to."""
+def _applications_below(router: RuleRouter) -> Iterator[Any]:
+    """The applications that a router hands requests to, as far as they can be told of the end, such as containers."""
     for rule in router.rules:
-        if isinstance(rule.target, Application):
-            yield rule.target
-        elif isinstance(rule.target, RuleRouter):
-            yield from _applications_below(rule.target)
+        for target in (rule.target, rule.target_kwargs.get("fallback")):
+            if not isinstance(target, type) and hasattr(target, "start_draining"):
+                yield target
+            elif isinstance(target, RuleRouter):
+                yield from _applications_below(target)
 
 
 def _literal(text: str) -> str:
