@@ -25,6 +25,8 @@ from webfw.cli.guess import guess_target
         ({"app.py": "try:\n    import x\nexcept ImportError:\n    app = 1"}, "app:app"),
         ({"app.py": "if True:\n    pass\nelse:\n    a, app = 1, 2"}, "app:app"),
         ({"wsgi.py": "application = 1"}, "wsgi:application"),
+        ({"wsgi.py": "application = 1", "asgi.py": "application = 1"}, "wsgi:application"),
+        ({"asgi.py": "async def app(scope, receive, send):\n    pass"}, "asgi:app"),
         ({"app/__init__.py": "app = 1"}, "app:app"),
         ({"app.py": "app = = 1"}, "app:app"),
         ({"app.py": "\0"}, "app:app"),

@@ -9,7 +9,7 @@ from webfw.cli.errors import USAGE, CommandError
 __all__ = ["guess_target"]
 
 #: Where an application is looked for: modules, and the names in each, the best first.
-MODULES = ("app", "main", "wsgi")
+MODULES = ("app", "main", "wsgi", "asgi")
 NAMES = ("app", "application", "make_app", "create_app")
 
 
