@@ -89,7 +89,7 @@ async def test_an_echo_makes_no_future_no_task_no_timer_and_one_write() -> None:
         "WebSocketConnection._pump",
         "Machine.next_event",
         "WebSocketHandler.write_message",
-        "WebSocketConnection.write",
+        "Sending.write",
         "Machine.encode_message",
         "_payload",
         "encode_frame",
@@ -116,7 +116,7 @@ async def test_a_broadcast_costs_two_calls_and_one_write_for_each() -> None:
     finally:
         sys.setprofile(None)
     assert counts.writes == 5
-    assert counts.calls.count("WebSocketConnection.send_shared") == 5
+    assert counts.calls.count("Sending.send_shared") == 5
     assert len(counts.calls) <= 5 + 6  # and the frame is made once
     for _, far in there:
         assert far.recv(65536) == b"\x81\x40" + b"x" * 64

@@ -1,7 +1,7 @@
-"""A WebSocket on a wire, either side: what arrives is handed on in order, what is sent is bounded; no HTTP.
+"""A WebSocket on a wire, either side: what arrives is handed on in order, and how it all ends; no HTTP.
 
 A `WebSocketConnection` is the consumer of one wire.  It drives the sans-I/O machine (``sansio.websocket``), answers
-pings and closes, pauses reading while an ``async`` callback runs, and watches its deadlines by the loop's sweep.
+pings and closes, pauses reading while an ``async`` callback runs.  What is sent, and deadlines, the rooms beside know.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ from webfw.ioloop.start import start
 from webfw.iostream.wire import Wire
 from webfw.log import app_log, gen_log
 from webfw.sansio.websocket import Close, CloseCode, FrameError, Machine, Ping, encode_close
-from webfw.websocket.deadlines import Deadlines
 from webfw.websocket.errors import WebSocketClosedError
 from webfw.websocket.older import OlderNames
-from webfw.websocket.outbox import Outbox, Waiting, check_text, fail, nobody_told
+from webfw.websocket.outbox import Outbox, Waiting, fail
+from webfw.websocket.sending import Sending, counted
 from webfw.websocket.settings import ConnectionSettings
 from webfw.websocket.shared import SharedMessage
 
@@ -60,7 +60,7 @@ class Endpoint(Protocol):
         """One of the above has raised; the connection is closed after it."""
 
 
-class WebSocketConnection(Deadlines, OlderNames):
+class WebSocketConnection(Sending, OlderNames):
     """One open connection.
 
     :param machine: the protocol, with what the handshake has agreed on.
@@ -85,17 +85,11 @@ class WebSocketConnection(Deadlines, OlderNames):
         "_gone",
         "_last_words",
         "_lost",
-        "_outbox",
-        "_owed",
         "_read_ahead",
-        "_waiters",
         "close_code",
         "close_reason",
-        "closing",
         "endpoint",
         "heartbeat",
-        "machine",
-        "session",
         "settings",
         "wire",
     )
@@ -142,7 +136,7 @@ class WebSocketConnection(Deadlines, OlderNames):
         self.wire = wire
         self._gone = gone
         if self.session is not None:
-            wire.write = _counted(self.session, wire.write)
+            wire.write = counted(self.session, wire.write)
         if self.settings.ping_interval:
             sweeper = deadlines.for_loop(wire.loop)
             self._ping_at = sweeper.refresh() + self.settings.ping_interval
@@ -312,130 +306,6 @@ class WebSocketConnection(Deadlines, OlderNames):
             # Border: neither the transport nor who counts connections can do anything about it.
             app_log.error("Uncaught exception in %s", callback.__qualname__, exc_info=True)
 
-    # Out.
-
-    def write(self, data: str | bytes, binary: bool = False) -> "Future[None]":
-        """Send a message.
-
-        :returns: an awaitable; under the ``wait`` policy it is done when the peer has taken enough for more.
-        :raises WebSocketClosedError: the connection is closed or being closed.
-        :raises TypeError: the message is neither str nor bytes.
-        """
-        wire = self.wire
-        if self.closing or wire.transport.is_closing():
-            raise WebSocketClosedError()
-        if wire.write_paused:
-            if isinstance(data, str) or not binary:
-                check_text(data)  # now, and not when its turn comes
-            return self._queue(Waiting(data, binary))
-        wire.write(self.machine.encode_message(data, binary))
-        if self.session is not None:
-            self.session.messages_out += 1
-        if wire.write_paused:
-            if self.settings.queue_policy == "wait":
-                return self._taken()
-            self._watch_stall()
-        return DONE  # type: ignore[return-value]
-
-    def send_shared(self, message: SharedMessage, missed: Callable[[], None] | None = None) -> None:
-        """Send a message that others get too; nobody waits for it, and a connection that is closed is passed over.
-
-        :param missed: called when the message is dropped because the peer is slow.
-        """
-        wire = self.wire
-        if self.closing or wire.transport.is_closing():
-            return
-        if wire.write_paused:
-            entry = Waiting(message, False)
-            entry.missed = missed or nobody_told
-            self._queue(entry)
-            return
-        if self.session is not None:
-            self.session.messages_out += 1
-        if self.machine.deflate is None:
-            wire.write(message.plain)
-        else:
-            wire.write(message.frame_for(self.machine))
-
-    def ping(self, data: bytes = b"") -> None:
-        """Send a ping.
-
-        :raises WebSocketClosedError: the connection is closed or being closed.
-        :raises LocalProtocolError: more than 125 bytes.
-        """
-        if self.closing or self.wire.transport.is_closing():
-            raise WebSocketClosedError()
-        self.wire.write(self.machine.encode_ping(data))
-
-    def _taken(self) -> "Future[None]":
-        """A future of the peer taking enough of what was written."""
-        future = self.wire.loop.create_future()
-        if self._waiters is None:
-            self._waiters = []
-        self._waiters.append(future)
-        self._watch_stall()
-        return future
-
-    def _queue(self, entry: Waiting) -> "Future[None]":
-        """Have a message wait for a slow peer, by the policy."""
-        if not isinstance(entry.data, (str, bytes, SharedMessage)):
-            raise TypeError(f"a message must be str or bytes, not {type(entry.data).__name__}")
-        outbox = self._outbox
-        if outbox is None:
-            outbox = self._outbox = Outbox(self.settings.max_queue_size, self.settings.queue_policy)
-        self._watch_stall()
-        if not outbox.put(entry):
-            gen_log.info("%s: closed, since it does not take its messages", self._name())
-            self._cut_queue()
-            self.close(CloseCode.TRY_AGAIN_LATER, "too slow")
-        elif outbox.policy == "wait" and entry.missed is None:
-            entry.future = self.wire.loop.create_future()
-            if outbox.size > outbox.limit and self.machine.server:
-                # Who does not read is not read from, so that it cannot fill the memory with answers.
-                self._hold()
-            return entry.future
-        return DONE  # type: ignore[return-value]
-
-    def _cut_queue(self) -> None:
-        """Drop what waits, so that a Close need not wait behind it."""
-        outbox, self._outbox = self._outbox, None
-        if outbox is not None:
-            outbox.close()
-
-    def resume_writing(self) -> None:
-        """The peer has taken enough (the `Consumer` interface)."""
-        self._stall_at = inf
-        wire = self.wire
-        outbox = self._outbox
-        owed, self._owed = self._owed, None
-        if owed is not None and not (self._closed or self.machine.closed):
-            wire.write(self.machine.encode_pong(owed))
-        while outbox and not wire.write_paused:
-            entry = outbox.take()
-            data = entry.data
-            if data is None:
-                self._write_close()
-                break
-            if self.session is not None:
-                self.session.messages_out += 1
-            if isinstance(data, SharedMessage):
-                wire.write(data.frame_for(self.machine))
-            else:
-                wire.write(self.machine.encode_message(data, entry.binary))
-            if entry.future is not None and not entry.future.done():
-                entry.future.set_result(None)
-        if outbox or wire.write_paused:
-            self._watch_stall()
-        else:
-            self._outbox = None
-        waiters, self._waiters = self._waiters, None
-        for future in waiters or ():
-            if not future.done():
-                future.set_result(None)
-        if self._held:
-            self._release()
-        self._schedule()
-
     # The end.
 
     def close(self, code: int | None = None, reason: str | bytes | None = None) -> None:
@@ -597,13 +467,3 @@ class WebSocketConnection(Deadlines, OlderNames):
         """What the log calls the peer."""
         peer = self.wire.get_extra_info("peername")
         return str(peer[0]) if isinstance(peer, tuple) and peer else "a WebSocket"
-
-
-def _counted(session: "Session", write: Callable[[bytes], None]) -> Callable[[bytes], None]:
-    """A wire's ``write`` that counts the bytes of a session."""
-
-    def counted(data: bytes) -> None:
-        session.bytes_out += len(data)
-        write(data)
-
-    return counted
