@@ -6,12 +6,14 @@ stream (an HTTP server) replaces `TCPServer._wire_connected`.
 """
 
 import asyncio
+import errno
 import gc
 import inspect
 import os
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -22,7 +24,7 @@ from webfw.iostream import IOStream, SSLIOStream, StreamClosedError, Wire
 from webfw.iostream.tls import TLSSettings, handshake
 from webfw.log import app_log, gen_log
 from webfw.netutil import bind_sockets, ssl_options_to_context, ssl_wrap_socket
-from webfw.netutil.sockets import DEFAULT_BACKLOG, backlog_of
+from webfw.netutil.sockets import ACCEPT_PAUSE, DEFAULT_BACKLOG, backlog_of
 from webfw.process import fork_processes
 
 __all__ = ["TCPServer"]
@@ -32,6 +34,12 @@ ARRIVAL_INTERVAL = 0.02
 
 #: Seconds a client has to complete the TLS handshake.
 TLS_HANDSHAKE_TIMEOUT = 60.0
+
+#: Connections accepted in one turn of asyncio's own loops.
+ACCEPT_BURST = 32
+
+#: What the system is out of when accept() fails but the listening socket is sound.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class TCPServer:
@@ -202,12 +210,17 @@ class TCPServer:
 
     def _wire_arrived(self, wire: Wire) -> None:
         self._arriving.discard(wire)
-        if not self._admit(wire):
-            return
+        if self._admit(wire):
+            self._wire_admitted(wire)
+
+    def _wire_admitted(self, wire: Wire, begun: bytes = b"") -> None:
+        """Go on with a connection that is to be served; ``begun`` has been read of what the client says."""
         if self._tls is None:
             self._wire_connected(wire)
+            if begun:
+                wire.consumer.data_received(begun)
         else:
-            wire.consumer = early = _Early()
+            wire.consumer = early = _Early(begun)
             wire.pause_reading()
             # Not loop.create_task, which may run it at once: the transport is in the middle of its beginning.
             task = asyncio.Task(self._secure(wire, early, self._tls), loop=wire.loop)
@@ -301,8 +314,8 @@ class _Early:
 
     __slots__ = ("_data",)
 
-    def __init__(self) -> None:
-        self._data = bytearray()
+    def __init__(self, data: bytes) -> None:
+        self._data = bytearray(data)
 
     def take(self) -> bytes:
         """What has come since the last time."""
@@ -321,6 +334,44 @@ class _Early:
 
     def resume_writing(self) -> None:
         pass
+
+
+class _Acceptor:
+    """A listening socket as asyncio's own servers use it, which at times has nothing more to give.
+
+    Without it they accept as many as the backlog is long in one turn of the loop, before anybody can say that there are
+    enough.  And when there are no descriptors left they go on as often, and each time arrange for another try in a
+    second (Python 3.11): the tries multiply, and soon nothing else is done.
+    """
+
+    __slots__ = ("_again_at", "_left", "_loop", "_sock")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._left = ACCEPT_BURST
+        self._again_at = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if not self._left or time.monotonic() < self._again_at:
+            raise BlockingIOError
+        try:
+            accepted = self._sock.accept()
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                # They come again in a second.
+                self._again_at = time.monotonic() + ACCEPT_PAUSE / 2
+            raise
+        self._left -= 1
+        if not self._left:
+            self._loop.call_soon(self._refill)
+        return accepted
+
+    def _refill(self) -> None:
+        self._left = ACCEPT_BURST
 
 
 class _Listener:
@@ -350,18 +401,19 @@ class _Listener:
     async def _start(self) -> None:
         options: dict[str, Any] = {"backlog": backlog_of(self._sock)}
         loop = asyncio.get_running_loop()
+        sock: Any = self._sock
+        if isinstance(loop, asyncio.SelectorEventLoop):
+            sock = _Acceptor(loop, sock)
         try:
             if self._sock.family == getattr(socket, "AF_UNIX", None):
                 if sys.version_info >= (3, 13):
                     # Else it would remove the path, on which other processes may be listening.
                     options["cleanup_socket"] = False
                 server: asyncio.AbstractServer = await loop.create_unix_server(
-                    self._make_wire, sock=self._sock, start_serving=False, **options
+                    self._make_wire, sock=sock, start_serving=False, **options
                 )
             else:
-                server = await loop.create_server(
-                    self._make_wire, sock=self._sock, start_serving=False, **options
-                )
+                server = await loop.create_server(self._make_wire, sock=sock, start_serving=False, **options)
             self._server = server
             await server.start_serving()
         except Exception:  # nobody waits for this task, so it must say itself what went wrong

@@ -233,9 +233,16 @@ def test_fastapi() -> None:
             "header_timeout is 0: a client may take for ever over a request's head",
         ),
         ({"body_timeout": 0.0, "min_body_rate": 0}, "warning", "body_timeout and min_body_rate are 0"),
+        ({"write_timeout": 0.0, "min_write_rate": 0}, "warning", "write_timeout and min_write_rate are 0"),
+        (
+            {"xheaders": True, "max_connections_per_address": 9},
+            "warning",
+            "no effect with xheaders and without",
+        ),
         ({"xheaders": True, "bind": [":80"]}, "note", "not only the proxy can connect to :80"),
         ({"xheaders": True, "bind": ["unix:x", "some.host:80"]}, "note", "connect to some.host:80"),
-        ({"trusted_downstream": ["10.0.0.1"]}, "warning", "no effect without xheaders"),
+        ({"trusted_downstream": ["10.0.0.1"]}, "warning", "no effect without xheaders or proxy_protocol"),
+        ({"proxy_protocol": True, "bind": ["unix:/a", ":80"]}, "warning", "no effect on :80 without trusted_downstream"),
         ({"max_requests_jitter": 5}, "warning", "no effect without max_requests"),
     ],
 )

@@ -396,3 +396,31 @@ def test_failing_import(webfw_command: Start, tmp_path: Path, level: str) -> Non
     last = errors.splitlines()[-1]
     assert re.fullmatch(r"webfw: importing 'crash' failed: OSError: no database \(.*/crash\.py:2\)", last)
     assert ("Traceback (most recent call last)" in errors) is (level == "debug")
+
+
+def test_connections_are_limited(serve: Start) -> None:
+    command = serve("served:app", "--max-connections", "1", "--workers", "0")
+    url = command.url()
+    assert get(url) == (200, "hello")
+    with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port)) as one:
+        one.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert one.recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert get(url) == (503, "503 Service Unavailable: too many connections\n")
+    status, _, errors = command.stop(signal.SIGINT)
+    assert status == 0
+    assert "connections refused: 1 (max_connections is 1); the last from 127.0.0.1" in errors
+
+
+def test_the_limit_on_open_files_is_raised(serve: Start) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        command = serve("served:app", "--workers", "0", "--log-level", "debug")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    command.url()
+    pid = command.process.pid
+    assert resource.prlimit(pid, resource.RLIMIT_NOFILE)[0] > 256
+    _, _, errors = command.stop(signal.SIGINT)
+    assert re.search(r"the limit on open files is raised from 256 to \d+", errors)

@@ -101,6 +101,14 @@ async def test_requests_are_counted_by_method_route_and_status(metrics: Metrics)
     assert series["http_sent_bytes_total"] == 35
 
 
+async def test_connections_that_were_one_too_many(metrics: Metrics) -> None:
+    for limit in ("max_connections", "max_connections", "max_connections_per_address"):
+        metrics.turned_away(limit)
+    seen = await counted(metrics)
+    assert seen['refused_connections_total{limit="max_connections"}'] == 2
+    assert seen['refused_connections_total{limit="max_connections_per_address"}'] == 1
+
+
 async def test_an_application_that_fails(metrics: Metrics, expect_log: ExpectLog) -> None:
     with expect_log("webfw.application", "DELETE /items/1"):
         client = watched(metrics)

@@ -109,7 +109,7 @@ class Finding:
 _GUARDS = {
     ("header_timeout",): "a request's head",
     ("body_timeout", "min_body_rate"): "a request's body",
-    ("write_timeout",): "taking an answer",
+    ("write_timeout", "min_write_rate"): "taking an answer",
 }
 
 _PACKAGES = {"metrics": "prometheus_client", "tracing": "opentelemetry"}
@@ -128,7 +128,10 @@ def of_configuration(configuration: Configuration) -> Iterator[Finding]:
         for address in filter(_is_open, configuration["bind"]):
             message = f"xheaders is on, and not only the proxy can connect to {address}: anybody can fake an address"
             yield Finding("note", configuration.origin("xheaders"), message)
-    elif configuration["trusted_downstream"]:
+        if configuration["max_connections_per_address"] and not configuration["trusted_downstream"]:
+            message = "it has no effect with xheaders and without trusted_downstream: whoever connects may be the proxy"
+            yield Finding("warning", configuration.origin("max_connections_per_address"), message)
+    elif configuration["trusted_downstream"] and not configuration["max_connections_per_address"]:
         message = "trusted_downstream has no effect without xheaders"
         yield Finding("warning", configuration.origin("trusted_downstream"), message)
     if configuration["max_requests_jitter"] and not configuration["max_requests"]:

@@ -21,6 +21,7 @@ from webfw.cli.sources import Configuration, read_configuration
 from webfw.cli.target import missing_module
 from webfw.log import gen_log
 from webfw.process.daemon import change_directory, set_umask
+from webfw.process.descriptors import raise_descriptor_limit
 from webfw.process.identity import find_identity
 from webfw.process.systemd import activated_sockets
 
@@ -98,6 +99,9 @@ def _serve(configuration: Configuration, reread: Callable[[], Configuration], di
     logs = Logs(configuration["log_level"], configuration["access_log"], configuration["error_log"], has_time)
     for warning in configuration.warnings:
         gen_log.warning("%s", warning)
+    raised = raise_descriptor_limit()
+    if raised is not None:
+        gen_log.debug("the limit on open files is raised from %d to %d", *raised)
     path = os.path.abspath(configuration["app_dir"])
     if path not in sys.path:
         sys.path.insert(0, path)

@@ -82,6 +82,9 @@ _BIND_HELP = (
     "(default: $PORT on all addresses where that is set, else 127.0.0.1:8000)"
 )
 _FORMAT_HELP = "how that line looks: text, json, or a format of named atoms such as '%(peer)s %(status)s'"
+_CONNECTIONS_HELP = (
+    "open at once in each worker; more are answered 503; 0: any number (default: by the limit of open files)"
+)
 
 
 _SECTIONS: dict[str, list[tuple[str, Kind, Any, str]]] = {
@@ -99,6 +102,12 @@ _SECTIONS: dict[str, list[tuple[str, Kind, Any, str]]] = {
     "Behind a proxy": [
         ("xheaders", Flag(), False, "believe X-Forwarded-For and X-Forwarded-Proto of whoever connects"),
         ("trusted_downstream", Many(Text("ADDRESS")), None, "proxies to skip in X-Forwarded-For; repeatable"),
+        (
+            "proxy_protocol",
+            Flag(),
+            False,
+            "want a PROXY header, which names the client, of connections from trusted_downstream and unix sockets",
+        ),
     ],
     "Application": [
         ("app", Text("TARGET"), None, "what to serve, as module:attribute or module:factory()"),
@@ -172,10 +181,28 @@ _SECTIONS: dict[str, list[tuple[str, Kind, Any, str]]] = {
             "in which a client takes nothing; 0 for any time",
         ),
         (
+            "min_write_rate",
+            Size(),
+            _LIMITS.min_write_rate,
+            "bytes a second of a response that a client must take while some of it waits; 0 for any rate",
+        ),
+        (
             "tls_handshake_timeout",
             Seconds(),
             _LIMITS.tls_handshake_timeout,
             "for TLS to begin; 0 for any time",
+        ),
+        (
+            "max_connections",
+            Integer(),
+            None,
+            _CONNECTIONS_HELP,
+        ),
+        (
+            "max_connections_per_address",
+            Integer(),
+            _LIMITS.max_connections_per_address,
+            "open at once in each worker, of an IPv4 address or an IPv6 /64; 0 for any number",
         ),
         ("max_header_size", Size(1024), _LIMITS.head.max_header_size, "of a request's head"),
         ("max_body_size", Size(), _LIMITS.max_body_size, "of a request's body"),

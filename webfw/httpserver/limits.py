@@ -46,6 +46,11 @@ class Limits:
     write_grace: float = 60.0
     #: For the TLS handshake, from accept.
     tls_handshake_timeout: float = 10.0
+    #: Connections at once, those with a TLS handshake under way and WebSockets included; more are answered 503, or with
+    #: TLS closed.  None: by the limit on open files, with some left for other purposes.  0 for any number.
+    max_connections: int | None = None
+    #: Connections at once from one IPv4 address, or from one IPv6 network of 64 bits.  0 for any number.
+    max_connections_per_address: int = 0
     #: After an early error answer: how long the rest of the request is read and dropped, so that the answer arrives.
     linger_timeout: float = 2.0
     #: How many bytes are dropped in that way at most, and how many of an unwanted body to keep the connection.
@@ -54,7 +59,9 @@ class Limits:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            if name != "head" and not value >= (name in _NEVER_OFF):
+            if name == "head" or (name == "max_connections" and value is None):
+                continue
+            if not value >= (name in _NEVER_OFF):
                 raise ValueError(f"{name} must not be {value!r}")
 
     def shortest(self) -> float:

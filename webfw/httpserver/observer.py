@@ -215,6 +215,12 @@ class Observer:
         Neither `begun` nor `ended` is called for it.  ``status`` and ``why`` are set; ``request`` is None.
         """
 
+    def turned_away(self, limit: str) -> None:
+        """A connection was not let in, because there are too many.
+
+        :param limit: the name of the limit: ``max_connections`` or ``max_connections_per_address``.
+        """
+
     def closed(self, connection: object) -> None:
         """A connection is gone, or not the server's any more."""
 
@@ -237,6 +243,7 @@ class Observers:
         "on_ended",
         "on_handling",
         "on_refused",
+        "on_turned_away",
         "on_upgraded",
         "writes_access_log",
     )
@@ -258,6 +265,7 @@ class Observers:
         self.on_upgraded = calls("upgraded")
         self.on_ended = calls("ended")
         self.on_refused = calls("refused")
+        self.on_turned_away = calls("turned_away")
         self.on_closed = calls("closed")
 
     @classmethod

@@ -8,14 +8,17 @@ from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from webfw.httpserver.adapters import begin_watched, begin_with_callback, begin_with_delegate
+from webfw.httpserver.admission import Admission
 from webfw.httpserver.exchange import Begin, Upgraded
 from webfw.httpserver.http1 import ServerConnection
 from webfw.httpserver.limits import Limits
 from webfw.httpserver.observed import ObservedConnection
 from webfw.httpserver.observer import Observer, Observers
 from webfw.httpserver.peer import RequestContext, behind_proxy, context_of
+from webfw.httpserver.proxied import ProxyPreface, comes_from
 from webfw.httputil import (
     HTTPConnection,
     HTTPMessageDelegate,
@@ -26,6 +29,7 @@ from webfw.ioloop import deadlines
 from webfw.iostream import IOStream
 from webfw.iostream.wire import Wire
 from webfw.log import app_log
+from webfw.sansio.proxyline import ProxyHeader
 from webfw.tcpserver import TCPServer
 from webfw.util import Configurable
 
@@ -41,6 +45,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     :param xheaders: believe ``X-Real-Ip``/``X-Forwarded-For`` and ``X-Scheme``/``X-Forwarded-Proto``; only behind a
         proxy that sets them.
     :param trusted_downstream: addresses of proxies to skip in ``X-Forwarded-For``.
+    :param proxy_protocol: connections from ``trusted_downstream``, and all over Unix domain sockets, begin with a PROXY
+        header (version 1 or 2) that says who the client is; one without it is closed.
     :param ssl_options: an `ssl.SSLContext`, or a dict of arguments for one (`netutil.ssl_options_to_context`).
     :param protocol: the scheme requests shall report, when a proxy ends TLS.
     :param decompress_request: undo gzip and deflate request bodies; `max_body_size` then limits what comes out.
@@ -57,6 +63,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     :param min_write_rate: bytes a second of a waiting response that a client must take, on average over every
         ``write_grace`` seconds; where TCP tells what was taken (Linux).
     :param tls_handshake_timeout: seconds a TLS handshake may take.
+    :param max_connections: connections at once; more are answered 503, with TLS closed.  By default as many as the
+        limit on open files has room for.
+    :param max_connections_per_address: connections at once of one IPv4 address or IPv6 network of 64 bits; any number
+        by default.  Addresses in ``trusted_downstream`` are exempt; with ``xheaders`` and none there, everybody is,
+        since whoever connects is taken for a proxy.
     :param limits: all of the above limits as one `Limits`, in place of the single ones.
     :param allow_bare_lf: accept a bare LF as line end in request heads (RFC 9112 section 2.2 allows it; two parsers
         may then disagree, so it is refused by default).
@@ -90,7 +101,10 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         min_write_rate: int | None = None,
         write_grace: float | None = None,
         tls_handshake_timeout: float | None = None,
+        max_connections: int | None = None,
+        max_connections_per_address: int | None = None,
         allow_bare_lf: bool = False,
+        proxy_protocol: bool = False,
         limits: Limits | None = None,
         observer: Observer | Iterable[Observer] | None = None,
     ) -> None:
@@ -108,6 +122,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
                 "min_write_rate": min_write_rate,
                 "write_grace": write_grace,
                 "tls_handshake_timeout": tls_handshake_timeout,
+                "max_connections": max_connections,
+                "max_connections_per_address": max_connections_per_address,
             }
             limits = Limits(
                 head=replace(Limits().head, allow_bare_lf=allow_bare_lf, **head),
@@ -123,12 +139,19 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self.protocol = protocol
         self.decompress_request = decompress_request
         self.trusted_downstream = frozenset(trusted_downstream or ())
+        self.proxy_protocol = proxy_protocol
+        #: Of connections that are not served yet: whom their proxy speaks for.
+        self._clients: WeakKeyDictionary[Wire, ProxyHeader] = WeakKeyDictionary()
         #: How many requests have come so far.
         self.requests = 0
         #: Who watches, as one; None where nobody does, and nothing is spent on it then.
         self.observers = Observers.of(observer)
+        if xheaders and not self.trusted_downstream and limits.max_connections_per_address:
+            limits = replace(limits, max_connections_per_address=0)
+        #: Who is let in, and how many were not.
+        self.admission = Admission(limits, self.trusted_downstream, self._turned_away)
         self._connection_type = ServerConnection if self.observers is None else ObservedConnection
-        self._connections: set[ServerConnection | Upgraded] = set()
+        self._connections: set[ServerConnection | Upgraded | ProxyPreface] = set()
         self._empty: asyncio.Event | None = None
         self._own_streams = type(self).handle_stream is not HTTPServer.handle_stream
         self.begin = self._choose_begin()
@@ -166,6 +189,32 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
     # Connections.
 
+    def _admit(self, wire: Wire) -> bool:
+        if self._own_streams:  # nobody says what becomes of them
+            return True
+        connections = len(self._connections) + len(self._handshakes)
+        if not self.admission.admit(wire, connections, self._tls is not None):
+            return False
+        if self.proxy_protocol and comes_from(wire, self.trusted_downstream):
+            preface = ProxyPreface(wire, self.limits.header_timeout, self._introduced, self._gone)
+            self._connections.add(preface)
+            return False
+        return True
+
+    def _introduced(self, preface: ProxyPreface, header: ProxyHeader, rest: bytes) -> None:
+        """A proxy has said for whom it has connected; without an address, for itself."""
+        self._connections.discard(preface)
+        if header.source is not None:
+            self._clients[preface.wire] = header
+        self._wire_admitted(preface.wire, rest)
+
+    def _not_secured(self, wire: Wire) -> None:
+        self.admission.left(wire)
+
+    def _turned_away(self, limit: str) -> None:
+        if self.observers is not None:
+            self.observers.tell(self.observers.on_turned_away, limit)
+
     def _wire_connected(self, wire: Wire) -> None:
         """Let HTTP/1 consume a new connection's wire, with no stream in between."""
         if self._own_streams:
@@ -175,15 +224,17 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
     def _serve(self, wire: Wire) -> ServerConnection:
         self.sweeper = deadlines.for_loop(wire.loop)
+        client = self._clients.pop(wire, None)
         context = context_of(
-            wire.get_extra_info("peername"),
-            wire.get_extra_info("sslcontext") is not None,
+            wire.get_extra_info("peername") if client is None else client.source,
+            wire.get_extra_info("sslcontext") is not None or (client is not None and client.tls),
             self.protocol,
             self.trusted_downstream,
         )
         conn = self._connection_type(self, wire, context)
         wire.consumer = conn
         self._connections.add(conn)
+        self.admission.follow(wire, conn)
         self.sweeper.watch(conn, self.limits.shortest())
         return conn
 
@@ -202,12 +253,14 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def upgraded(self, conn: ServerConnection, consumer: Upgraded) -> Callable[[], None]:
         """A connection speaks another protocol from now on; what comes back must be called when it is lost."""
         self._connections.add(consumer)
+        self.admission.follow(conn, consumer)
         self.connection_closed(conn)
         gone = partial(self._gone, consumer)
         return conn.session(gone) if isinstance(conn, ObservedConnection) else gone
 
-    def _gone(self, conn: ServerConnection | Upgraded) -> None:
+    def _gone(self, conn: ServerConnection | Upgraded | ProxyPreface) -> None:
         self._connections.discard(conn)
+        self.admission.left(conn)
         if self._empty is not None and not self._connections:
             self._empty.set()
 
@@ -228,10 +281,10 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         return seen
 
     def load(self) -> dict[str, int]:
-        """How many connections there are, and on how many a request is being answered or read."""
+        """How many connections there are and have been refused, and on how many a request is answered or read."""
         connections = self._connections
         busy = sum(isinstance(conn, ServerConnection) and conn.exchange is not None for conn in connections)
-        return {"connections": len(connections), "in_flight": busy}
+        return {"connections": len(connections), "in_flight": busy, "refused": self.admission.refused}
 
     # The end.
 
@@ -240,6 +293,9 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
         For tests and after `stop`; `drain` is the way that lets requests end.
         """
+        for task in list(self._handshakes.values()):
+            task.cancel()
+        self.admission.close()
         for conn in list(self._connections):
             conn.abort()
         await self._all_gone()

@@ -72,6 +72,7 @@ FAMILIES: Final = {
     "http_received_bytes": _Family("counter", "Bytes of the bodies of requests."),
     "http_sent_bytes": _Family("counter", "Bytes of the bodies of responses."),
     "accepted_connections": _Family("counter", "Connections that clients have made."),
+    "refused_connections": _Family("counter", "Connections that were one too many.", ("limit",)),
     "connections": _Family("gauge", "Open connections.", ("state",)),
     "websocket_connections": _Family("gauge", "Open WebSockets."),
     "websocket_messages": _Family("counter", "Messages of WebSockets.", ("direction",)),
@@ -189,6 +190,7 @@ class Metrics(Observer):
         #: The records of what was HTTP, and is not any more.
         self._upgraded: set[Record] = set()
         self._past_sessions = dict.fromkeys((name for name, _, _ in _SESSION), 0)
+        self._turned_away: dict[str, int] = {}
         self._in_flight = self._connections = self._accepted = self._received = self._sent = 0
         if shared is None:
             _Collector.of(self.registry).members.append(self)
@@ -205,6 +207,10 @@ class Metrics(Observer):
     def closed(self, connection: object) -> None:
         """A connection less."""
         self._connections -= 1
+
+    def turned_away(self, limit: str) -> None:
+        """A connection was not let in."""
+        self._turned_away[limit] = self._turned_away.get(limit, 0) + 1
 
     def begun(self, record: Record) -> None:
         """A request more is under way."""
@@ -318,6 +324,8 @@ class Metrics(Observer):
             ("connections", ("upgraded",)): [upgraded],
             ("loop_lag_seconds", ()): self._lag.row(),
         }
+        for limit, count in self._turned_away.items():
+            rows["refused_connections", (limit,)] = [count]
         for (method, route, status), series in self._series.items():
             labels = (method, NONE if route is None else route)
             rows["http_requests", (*labels, str(status))] = [series.count]
