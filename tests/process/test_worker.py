@@ -134,6 +134,8 @@ async def test_its_watchdog_sees_a_block(lines: Any, expect_log: Any) -> None:
 
     line = lines(0.05)
     line.worker.attach()
+    time.sleep(0.2)  # of an application that begins: nobody waits for that
+    line.worker.ready()
     with expect_log("webfw.application", "blocked for"):
         time.sleep(0.3)
         # It was told while the loop could not be asked.

@@ -62,6 +62,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watchdog: Watchdog | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._serves = False
         self._lag = 0.0
         self._due = 0.0
         self._retire_at = 0.0
@@ -96,6 +97,9 @@ class Worker:
 
     def ready(self) -> None:
         """Tell the supervisor that requests are answered from now on."""
+        self._serves = True
+        if self._watchdog is not None:
+            self._watchdog.beat()
         self._channel.send({"ready": True})
 
     async def order(self) -> Order:
@@ -132,7 +136,8 @@ class Worker:
         self._due = now + self._interval
         self._timer = self._loop.call_at(self._due, self._beat)
         if self._watchdog is not None:
-            self._watchdog.beat()
+            # What blocks while applications begin keeps nobody waiting.
+            (self._watchdog.beat if self._serves else self._watchdog.rest)()
         self._send_report()
 
     def _send_report(self) -> None:
