@@ -131,9 +131,16 @@ def of_configuration(configuration: Configuration) -> Iterator[Finding]:
         if configuration["max_connections_per_address"] and not configuration["trusted_downstream"]:
             message = "it has no effect with xheaders and without trusted_downstream: whoever connects may be the proxy"
             yield Finding("warning", configuration.origin("max_connections_per_address"), message)
-    elif configuration["trusted_downstream"] and not configuration["max_connections_per_address"]:
-        message = "trusted_downstream has no effect without xheaders"
+    elif configuration["trusted_downstream"] and not any(
+        configuration[name] for name in ("max_connections_per_address", "proxy_protocol")
+    ):
+        message = "trusted_downstream has no effect without xheaders or proxy_protocol"
         yield Finding("warning", configuration.origin("trusted_downstream"), message)
+    if configuration["proxy_protocol"] and not configuration["trusted_downstream"]:
+        for address in configuration["bind"]:
+            if not address.startswith("unix:"):
+                message = f"it has no effect on {address} without trusted_downstream: which are the proxies?"
+                yield Finding("warning", configuration.origin("proxy_protocol"), message)
     if configuration["max_requests_jitter"] and not configuration["max_requests"]:
         message = "max_requests_jitter has no effect without max_requests"
         yield Finding("warning", configuration.origin("max_requests_jitter"), message)
