@@ -216,8 +216,15 @@ class WSGIContainer(HTTPServerConnectionDelegate):
         until = monotonic() + HOLD
         try:
             for run in turn:
+                if run.gone:
+                    run.release()
+                    continue
                 ready.append(run)
-                self._at_the_end(run, run.release if run.gone else run.execute)
+                try:
+                    run.execute()
+                except Exception:
+                    # Border: what one request's end raises must not keep the others.
+                    self._failed_at_the_end(run)
                 if monotonic() > until:
                     self._answer(ready)
                     until = monotonic() + HOLD
@@ -226,15 +233,15 @@ class WSGIContainer(HTTPServerConnectionDelegate):
 
     def _answer(self, ready: list[InlineRun]) -> None:
         for run in ready:
-            self._at_the_end(run, run.answer)
+            try:
+                run.answer()
+            except Exception:
+                # Border: as above; a log function, for one.
+                self._failed_at_the_end(run)
         ready.clear()
 
-    def _at_the_end(self, run: Run, call: Callable[[], None]) -> None:
-        try:
-            call()
-        except Exception:
-            # Border: what one request's end raises, such as a log function, must not keep the others.
-            app_log.error("%s: uncaught exception at the end", run.summary(), exc_info=True)
+    def _failed_at_the_end(self, run: Run) -> None:
+        app_log.error("%s: uncaught exception at the end", run.summary(), exc_info=True)
 
     def _use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Requests come from a loop for the first time; a container serves one loop at a time."""

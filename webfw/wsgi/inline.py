@@ -3,19 +3,13 @@
 import asyncio
 import sys
 from collections.abc import Callable, Iterator
-from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from webfw.httpserver import DONE, Exchange
-from webfw.httputil import HTTPServerRequest
+from webfw.httpserver import DONE
 from webfw.ioloop.start import start
 from webfw.iostream import StreamClosedError
 from webfw.wsgi.outlet import BURST, ClientDisconnected, Outlet
 from webfw.wsgi.run import Run, iterate
-
-if TYPE_CHECKING:
-    from webfw.httpserver.collector import BodyCollector
-    from webfw.wsgi.container import WSGIContainer
 
 __all__ = ["InlineRun"]
 
@@ -30,41 +24,35 @@ class InlineRun(Run):
     answered one behind the other.
     """
 
-    __slots__ = ("_held", "_holds")
+    __slots__ = ("_held",)
 
     joined = sys.maxsize  # it is in memory anyway, and no thread waits
 
-    def __init__(
-        self,
-        container: "WSGIContainer",
-        exchange: Exchange,
-        request: HTTPServerRequest,
-        context: Context,
-        body: "BodyCollector | None",
-    ) -> None:
-        super().__init__(container, exchange, request, context, body)
-        #: How to send an answer that is there as a whole; and whether it waits for `answer`.
-        self._held: tuple[Callable[..., None], tuple[Any, ...]] | None = None
-        self._holds = True
+    #: How to send an answer that is there as a whole; None when it need not wait for `answer`.
+    _held: list[tuple[Callable[..., None], tuple[Any, ...]]] | None
 
     def execute(self) -> None:
         """Call the application; what comes in pieces is answered as far as that goes at once."""
+        self._held = []
         rest = self.context.run(self._begin)
         if rest is not None:
             self.container.keep(start(self.exchange.loop, self._stream(*rest), self.context))
 
     def answer(self) -> None:
-        """Send the answer, where it is there as a whole."""
-        self._holds = False
-        if self._held is not None:
+        """After `execute`: send the answer, where it is there as a whole."""
+        if self._held:
             self.context.run(self._let_go)
+        else:
+            self._held = None
 
     def _let_go(self) -> None:
-        self._holds = False
         held, self._held = self._held, None
-        if held is not None:
-            call, args = held
-            self._safely(call, *args)
+        for call, args in held or ():
+            try:
+                call(*args)
+            except Exception as error:
+                # Border: what an application gives may not be sendable.
+                self.fail(error)
 
     def _begin(self) -> tuple[Any, Iterator[Any], Any] | None:
         """In the application's context: what is to be iterated when it is not all there at once."""
@@ -144,10 +132,10 @@ class InlineRun(Run):
         call(*args)
 
     def _hand_all(self, call: Callable[..., None], *args: Any) -> None:
-        if self._holds:
-            self._held = call, args
-        else:
+        if self._held is None:
             call(*args)
+        else:
+            self._held.append((call, args))
 
     def _open(self) -> None:
         self._send_head()

@@ -217,13 +217,6 @@ class Run:
 
     # On the loop: the answer.
 
-    def _safely(self, call: Callable[..., None], *args: Any) -> None:
-        try:
-            call(*args)
-        except Exception as error:
-            # Border: what an application gives may not be sendable.
-            self.fail(error)
-
     def _send_head(self) -> None:
         """Send the head of a response whose body comes in pieces."""
         if self._over:

@@ -89,6 +89,13 @@ class ThreadRun(Run):
 
     # On the loop.
 
+    def _safely(self, call: Callable[..., None], *args: Any) -> None:
+        try:
+            call(*args)
+        except Exception as error:
+            # Border: what an application gives may not be sendable.
+            self.fail(error)
+
     def deadline_passed(self, now: float) -> None:
         """The application has taken too long: 504, and another thread in place of the one that is stuck in it."""
         assert self.container.request_timeout is not None
