@@ -269,7 +269,7 @@ def open_websocket(url: str) -> socket.socket:
     return client
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.slow), "1"])
 def test_it_begins_before_requests_and_ends_after_them(site: Site, workers: str) -> None:
     command = site.serve("--workers", workers)
     url = command.url()
@@ -287,7 +287,7 @@ def test_it_begins_before_requests_and_ends_after_them(site: Site, workers: str)
 
 
 @pytest.mark.parametrize(
-    ("target", "option"), [("make", "--factory"), ("make_later", "--factory"), ("make()", "")]
+    ("target", "option"), [("make_later", "--factory"), pytest.param("make()", "", marks=pytest.mark.slow)]
 )
 def test_factories(site: Site, target: str, option: str) -> None:
     command = site.serve(*filter(None, [option]), target=f"lives_app:{target}")
@@ -304,7 +304,7 @@ def test_a_beginning_that_fails_ends_the_start(site: Site, workers: str) -> None
     assert len(site.notes) <= max(1, int(workers))  # nobody was started twice
 
 
-@pytest.mark.parametrize("level", ["info", "debug"])
+@pytest.mark.parametrize("level", ["info", pytest.param("debug", marks=pytest.mark.slow)])
 def test_what_the_application_has_raised_is_told_with_its_place(site: Site, level: str) -> None:
     site.file.write_text("async def app(scope, receive, send):\n    raise ValueError(scope['type'])\n")
     status, _, errors = site.serve("--lifespan", "on", "--log-level", level).end()
@@ -334,7 +334,7 @@ def test_the_lifespan_as_it_is_set(site: Site, mode: str) -> None:
         assert command.stop(signal.SIGTERM)[0] == 0
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.slow), "1"])
 def test_a_signal_while_it_begins(site: Site, workers: str) -> None:
     site.write(begin="await asyncio.sleep(600)")
     command = site.serve("--workers", workers)
@@ -343,6 +343,44 @@ def test_a_signal_while_it_begins(site: Site, workers: str) -> None:
     assert (status, errors) == (0, "")
     assert output.splitlines()[-1:] == ["webfw stopped"]
     assert site.notes == ["begins 1"]
+
+
+@pytest.mark.slow
+def test_a_beginning_may_not_take_for_ever(site: Site) -> None:
+    site.write(begin="await asyncio.sleep(600)")
+    status, _, errors = site.serve("--boot-timeout", "0.5").end()
+    assert status == 3
+    assert "not ready after 0.5 seconds" in errors
+
+
+@pytest.mark.slow
+def test_a_beginning_may_block(site: Site) -> None:
+    """Nobody waits for that loop yet, so that there is nothing to be told."""
+    site.write(begin="__import__('time').sleep(0.5)")
+    command = site.serve("--blocked-after", "0.1")
+    assert get(command.url())["state"] == {"version": 1}
+    status, _, errors = command.stop(signal.SIGTERM)
+    assert (status, errors) == (0, "")
+
+
+@pytest.mark.slow
+def test_the_end_while_a_successor_begins(site: Site) -> None:
+    command = site.serve("--workers", "1")
+    url = command.url()
+    site.write(version=22, begin="await asyncio.sleep(600)")
+    command.process.send_signal(signal.SIGHUP)
+    site.until("begins 22")
+    assert get(url)["state"] == {"version": 1}  # meanwhile
+    assert command.stop(signal.SIGTERM)[0] == 0
+    assert site.notes == ["begins 1", "begins 22", "ends 1", "has ended 1"]
+
+
+@pytest.mark.slow
+def test_each_worker_begins_though_it_was_loaded_once(site: Site) -> None:
+    command = site.serve("--workers", "2", "--preload", "--factory", target="lives_app:make_later")
+    assert get(command.url())["state"] == {"version": 1}
+    assert command.stop(signal.SIGTERM)[0] == 0
+    assert sorted(site.notes) == ["begins 1"] * 2 + ["ends 1"] * 2 + ["has ended 1"] * 2
 
 
 def test_an_end_has_its_time_and_no_more(site: Site) -> None:
@@ -355,6 +393,7 @@ def test_an_end_has_its_time_and_no_more(site: Site) -> None:
     assert site.notes == ["begins 1", "ends 1"]
 
 
+@pytest.mark.slow
 def test_a_second_signal_does_not_wait_for_the_end(site: Site) -> None:
     site.write(end="await asyncio.sleep(600)")
     command = site.serve()
@@ -389,6 +428,7 @@ def test_a_reload_begins_before_the_former_ends(site: Site) -> None:
     assert site.notes[-2:] == ["ends 22", "has ended 22"]
 
 
+@pytest.mark.slow
 def test_a_new_version_that_cannot_begin_leaves_the_old_one(site: Site) -> None:
     command = site.serve("--workers", "1")
     url = command.url()
@@ -426,3 +466,32 @@ def test_three_kinds_on_one_port(site: Site, tmp_path: Path) -> None:
     command.read_until('"GET /api/x HTTP/1.1" 200 ')
     assert command.stop(signal.SIGTERM)[0] == 0
     assert site.notes[-1] == "has ended 1"
+
+
+def test_an_application_in_an_application(site: Site, tmp_path: Path) -> None:
+    """It begins, ends, and is told to go away, wherever it is."""
+    (tmp_path / "lives_outer.py").write_text(
+        "from lives_app import app as inner, note\n"
+        "from webfw.asgi import ASGIContainer\n"
+        "from webfw.routing import PathMatches, Rule\n"
+        "from webfw.web import Application\n"
+        "class Outer(Application):\n"
+        "    async def startup(self): note('outer begins')\n"
+        "    async def shutdown(self): note('outer ends')\n"
+        "app = Outer([Rule(PathMatches('/.*'), ASGIContainer(inner, drain_spread=0))])\n"
+    )
+    command = site.serve(target="lives_outer:app")
+    with open_websocket(command.url()) as client:
+        command.process.send_signal(signal.SIGTERM)
+        closing = client.recv(4096)
+        assert (closing[0], closing[2:4]) == (0x88, b"\x03\xf4")
+        client.sendall(b"\x88\x82\x00\x00\x00\x00\x03\xf4")
+        assert command.end()[0] == 0
+    assert site.notes == [
+        "outer begins",
+        "begins 1",
+        "websocket.disconnect 1012",
+        "ends 1",
+        "has ended 1",
+        "outer ends",
+    ]
