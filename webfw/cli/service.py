@@ -259,6 +259,8 @@ class Service:
             if told.result() in heeded:
                 running.cancel()
                 await asyncio.wait([running])
+                if not running.cancelled():
+                    running.exception()  # nobody asks any more
                 return told.result()
 
     async def _drain(self) -> None:
