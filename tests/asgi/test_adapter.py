@@ -1,15 +1,17 @@
 """`ASGIAdapter`: what it takes, who the client is, beginning and end, and that its host may be any."""
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
 
-from tests.asgi.adaptedhost import Call, ask, http_scope, running
+from tests.asgi.adaptedhost import Call, Socket, ask, http_scope, running
 from webfw.asgi import ASGIAdapter
 from webfw.httpserver.limits import Limits
 from webfw.routing import PathMatches, Rule, RuleRouter
 from webfw.web import Application, FallbackHandler, RequestHandler
+from webfw.websocket import WebSocketHandler
 from webfw.wsgi import WSGIContainer
 
 
@@ -218,3 +220,51 @@ async def test_threads_of_wsgi_end() -> None:
     assert (await ask(adapter)).content == b"ok"
     await live(adapter, "shutdown")
     assert container.load()["busy"] == 0
+
+
+# --- what stays behind ---
+
+
+class Everything(RequestHandler):
+    async def get(self) -> None:
+        await asyncio.sleep(0)
+        self.write("x")
+
+    def post(self) -> None:
+        self.write(self.request.body)
+
+
+class Echo(WebSocketHandler):
+    def on_message(self, message: str | bytes) -> None:
+        self.write_message(message)
+
+
+@pytest.mark.parametrize("kind", ["GET", "POST", "websocket"])
+async def test_nothing_is_left_for_the_garbage_collector(kind: str) -> None:
+    adapter = ASGIAdapter(application(("/all", Everything), ("/echo", Echo)))
+
+    async def once() -> None:
+        if kind == "websocket":
+            socket = Socket(adapter, "/echo")
+            async with running(socket):
+                socket.text("x")
+                await socket.heard(2)
+                socket.disconnect()
+        else:
+            await ask(adapter, kind, "/all", b"x" if kind == "POST" else None)
+        await asyncio.sleep(0)
+
+    await once()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            await once()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        ours = [type(thing).__name__ for thing in gc.garbage if type(thing).__module__.startswith("webfw")]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert ours == []

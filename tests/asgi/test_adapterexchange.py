@@ -254,6 +254,12 @@ async def test_a_plain_answer_takes_two_messages_and_receives_nothing(tmp_path: 
     assert all(name == name.lower() for name in names)
 
 
+async def test_a_date_where_the_host_has_none(tmp_path: Path) -> None:
+    adapter = ASGIAdapter(make_app(tmp_path), date_header=True)
+    for call in (await ask(adapter, path="/page"), await ask(adapter, headers={"host": "a b"})):
+        assert call.headers["date"].endswith(" GMT")
+
+
 async def test_a_server_of_ones_own_is_kept() -> None:
     class Named(RequestHandler):
         def get(self) -> None:

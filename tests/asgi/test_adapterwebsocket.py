@@ -491,3 +491,29 @@ async def test_what_programs_ask_of_connections() -> None:
         await socket.heard(2)
         socket.disconnect()
     assert answers == [False, False, None, ("192.0.2.7", 4711), "192.0.2.7", "https", None]
+
+
+async def test_nothing_is_received_while_we_close() -> None:
+    """Some hosts do not close before ``receive`` has come back (granian 2.8)."""
+
+    class Host(Socket):
+        receiving = False
+
+        async def receive(self) -> Any:
+            self.receiving = True
+            try:
+                return await super().receive()
+            finally:
+                self.receiving = False
+
+        async def send(self, message: Any) -> None:
+            if message["type"] == "websocket.close":
+                assert not self.receiving
+                self.disconnect(3001, "enough")
+            await super().send(message)
+
+    host = Host(serving(Echo))
+    host.text("close")
+    await host.run()
+    assert host.sent[1]["code"] == 3001
+    assert ended == [(3001, "enough")]

@@ -46,6 +46,7 @@ class ASGIAdapter:
     :param body_timeout: seconds a whole body may take; none by default.
     :param min_body_rate: bytes a second a body must bring, on average over every ``body_grace`` seconds.
     :param limits: all of these limits as one `Limits`; those of connections are not used.
+    :param date_header: send ``Date``.  Most hosts add it, and would do so twice; daphne does not.
     :param drain_timeout: seconds that what still runs at the host's shutdown may take, 10 by default.
     """
 
@@ -63,6 +64,7 @@ class ASGIAdapter:
         min_body_rate: int | None = None,
         body_grace: float | None = None,
         limits: Limits | None = None,
+        date_header: bool = False,
         drain_timeout: float = 10.0,
     ) -> None:
         if limits is None:
@@ -81,7 +83,10 @@ class ASGIAdapter:
         self.xheaders = xheaders
         self.protocol = protocol
         self.decompress_request = decompress_request
+        self.date_header = date_header
         self.drain_timeout = drain_timeout
+        #: Fields that the host sets: its framing is another, and so may be its clock.
+        self.hosts_own = frozenset({b"transfer-encoding"} if date_header else {b"date", b"transfer-encoding"})
         self._trusted_downstream = frozenset(trusted_downstream)
         self._begin = _begin_of(application)
         self._running = 0
@@ -137,7 +142,7 @@ class ASGIAdapter:
     ) -> None:
         """Answer a request that none can be made of."""
         gen_log.info("%s: refused with %d: %s", self.context_of(scope), error.status, error)
-        head, body = refusal(exchange_type.kind, error.status, str(error))
+        head, body = refusal(exchange_type.kind, error.status, str(error), self.date_header)
         if exchange_type is WebSocketExchange:
             if (await receive())["type"] != "websocket.connect":
                 return

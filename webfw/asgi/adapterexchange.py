@@ -24,9 +24,7 @@ __all__ = ["AdaptedExchange"]
 #: Bytes of a response that may wait for the host before writing waits.
 HIGH_WATER = 64 * 1024
 
-#: Fields that belong to one connection, and the host's is another (RFC 9110 section 7.6.1); it adds the Date.
-_HOSTS_OWN = frozenset({b"date", b"transfer-encoding"})
-#: Those that HTTP/2 and later forbid (RFC 9113 section 8.2.2).
+#: Fields that HTTP/2 and later forbid (RFC 9113 section 8.2.2).
 _OF_HTTP_1 = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"upgrade"})
 
 #: The Server that responses have unless they are given another: it is not who serves them here.
@@ -69,7 +67,9 @@ class AdaptedExchange(HostSide):
 
     def _fields(self, status: int, reason: str, headers: HTTPHeaders) -> list[tuple[bytes, bytes]]:
         """The fields of a response, encoded and checked as they would be for a wire of our own."""
-        drop = _HOSTS_OWN if self.head.version.startswith("HTTP/1.") else _HOSTS_OWN | _OF_HTTP_1
+        drop = self._adapter.hosts_own
+        if not self.head.version.startswith("HTTP/1."):
+            drop |= _OF_HTTP_1
         if status in (101, 204):  # RFC 9110 section 8.6
             drop |= {b"content-length"}
         pairs = []

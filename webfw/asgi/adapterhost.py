@@ -8,12 +8,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import copy_context
 from math import inf
+from time import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from webfw.asgi.adapterhead import ScopeHead
 from webfw.httpserver.exchange import DONE, Begin, BodySink, Exchange
 from webfw.httpserver.http1body import RequestBody, inflate_of
-from webfw.httputil import HTTPServerRequest
+from webfw.httputil import HTTPServerRequest, format_timestamp
 from webfw.ioloop import deadlines
 from webfw.ioloop.start import start
 from webfw.iostream import StreamClosedError
@@ -46,15 +47,18 @@ class ResponseCut(Exception):
     """
 
 
-def refusal(kind: str, status: int, message: str) -> tuple[Message, bytes]:
+def refusal(kind: str, status: int, message: str, dated: bool) -> tuple[Message, bytes]:
     """What says that something went wrong: the message that starts the response, and its body.
 
     :param kind: what the types of the messages begin with.
     :param message: more than the reason phrase; may be empty.
+    :param dated: whether it shall have a Date.
     """
     line = status_line(status, None)
     body = f"{line.partition(' ')[2]}{': ' if message else ''}{message}\n".encode("utf-8", "replace")
     fields = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+    if dated:
+        fields.append((b"date", format_timestamp(time()).encode()))
     return {"type": f"{kind}.start", "status": status, "headers": fields}, body
 
 
@@ -74,6 +78,7 @@ class HostSide(Exchange):
     kind: ClassVar[str] = "http.response"
 
     __slots__ = (
+        "_adapter",
         "_body",
         "_chunks",
         "_close_callback",
@@ -81,13 +86,13 @@ class HostSide(Exchange):
         "_ended",
         "_idle",
         "_left",
-        "_limits",
         "_loop",
         "_messages",
         "_open",
         "_path",
         "_path_sent",
         "_pending",
+        "_reading",
         "_receive",
         "_receiving",
         "_send",
@@ -123,7 +128,7 @@ class HostSide(Exchange):
         self._receive = receive
         self._send = send
         self._loop = asyncio.get_running_loop()
-        self._limits = adapter.limits
+        self._adapter = adapter
         self.begun = self.complete = self.asked = False
         self.sink: BodySink | None = None
         self.status = self.bytes_sent = self.bytes_received = 0
@@ -152,6 +157,7 @@ class HostSide(Exchange):
         #: Whether the one who sends, and the one who receives, wait for the host.
         self._sending: asyncio.Task[Any] | None = None
         self._receiving = False
+        self._reading: asyncio.Task[None] | None = None
         self._close_callback: Callable[[], None] | None = None
         self._body: RequestBody | None = None
         if head.has_body:
@@ -166,13 +172,10 @@ class HostSide(Exchange):
 
         :raises ResponseCut: see there.
         """
-        reading: asyncio.Task[None] | None = None
         try:
             wait = self._begin(begin)
             if wait is not None or self._wants_input():
-                reading = start(self._loop, self._read(wait), copy_context())
-                _tasks.add(reading)
-                reading.add_done_callback(_tasks.discard)
+                self._start_reading(wait)
             await self._send_all()
         except OSError:
             # The specification has `send` raise one when the client has gone.
@@ -183,8 +186,9 @@ class HostSide(Exchange):
             raise ResponseCut(self._what()) from None
         finally:
             self._sending = None
-            if self._receiving and reading is not None:
-                reading.cancel()
+            if self._receiving and self._reading is not None:
+                self._reading.cancel()
+            self._reading = None
             deadlines.for_loop(self._loop).unwatch(self)
             self.connection_lost()
 
@@ -274,6 +278,14 @@ class HostSide(Exchange):
         """Whether what the host receives is of use."""
         return self._open and not self.complete
 
+    def _start_reading(self, wait: Awaitable[None] | None) -> None:
+        """Receive beside what is sent; ``wait`` comes first."""
+        task = start(self._loop, self._read(wait), copy_context())
+        if not task.done():
+            self._reading = task
+            _tasks.add(task)
+            task.add_done_callback(_tasks.discard)
+
     async def _read(self, wait: Awaitable[None] | None) -> None:
         """Receive the body, then wait for the client to leave."""
         try:
@@ -285,8 +297,7 @@ class HostSide(Exchange):
                 await self._read_body()
             await self._watch()
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if _is_cancelled():
                 raise
             self._reading_failed()  # what it waited for was cancelled
         except RemoteProtocolError as error:
@@ -308,8 +319,8 @@ class HostSide(Exchange):
         sweeper = deadlines.for_loop(self._loop)
         body.begin(sweeper.refresh())
         self.deadline = body.deadline()
-        sweeper.watch(self, self._limits.shortest())
-        size = self._limits.chunk_size
+        sweeper.watch(self, self._adapter.limits.shortest())
+        size = self._adapter.limits.chunk_size
         more = True
         while more:
             message = await self._next()
@@ -394,7 +405,7 @@ class HostSide(Exchange):
         if begun:
             self._cut_off()
         else:
-            head, body = refusal(self.kind, status, message)
+            head, body = refusal(self.kind, status, message, self._adapter.date_header)
             self._ended = True
             self._messages.append(head)
             if self.head.method != "HEAD":
@@ -432,7 +443,15 @@ class HostSide(Exchange):
         self.client_gone()
         self._open = False
         self._wake()
+        # Both refer back to this exchange.
         self.request = None
+        self._body = None
+
+
+def _is_cancelled() -> bool:
+    """Whether the current task is being cancelled.  In the frame that is left by that, it would be a cycle."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def close_future(future: "Future[None]") -> None:

@@ -173,7 +173,10 @@ class MessageWire:
                 if out:
                     message, size = out.popleft()
                     self._sending = asyncio.current_task()
-                    await send(message)
+                    if message["type"] == "websocket.close":
+                        await self._exchange.close(message)
+                    else:
+                        await send(message)
                     self._sending = None
                     self._sent(size)
                 elif self.closing:
@@ -248,7 +251,11 @@ class MessageWire:
         if not self._lost:
             self.closing = self._gone = self._lost = True
             self.resume_reading()  # whoever waits for it finds out
-            self.consumer.connection_lost(None)
+            consumer = self.consumer
+            # Both would refer back to this wire.
+            del self.consumer
+            self.write = _discard
+            consumer.connection_lost(None)
 
 
 class WebSocketExchange(AdaptedExchange):
@@ -309,6 +316,18 @@ class WebSocketExchange(AdaptedExchange):
             else:
                 raise RuntimeError(f"the ASGI host sent {message['type']!r} to a websocket application")
 
+    async def close(self, message: Message) -> None:
+        """Send a Close, and receive nothing meanwhile: some hosts (granian) would wait for ``receive`` to come back."""
+        reading = self._reading
+        interrupted = self._receiving and reading is not None
+        if interrupted:
+            assert reading is not None
+            reading.cancel()
+            await asyncio.wait([reading])
+        await self._send(message)
+        if interrupted:
+            self._start_reading(None)
+
     def fail(self) -> None:
         if self.wire is not None:
             self.wire.abort()
@@ -317,8 +336,9 @@ class WebSocketExchange(AdaptedExchange):
 
     def connection_lost(self) -> None:
         super().connection_lost()
-        if self.wire is not None:
-            self.wire.lose()
+        wire, self.wire = self.wire, None
+        if wire is not None:
+            wire.lose()
 
     @property
     def stream(self) -> HostStream | None:
@@ -373,6 +393,10 @@ def without_response(send: Send) -> Send:
             await send(message)
 
     return deny
+
+
+def _discard(data: bytes) -> None:
+    """Stand in for ``write`` when there is nobody any more."""
 
 
 def _nothing() -> None:
