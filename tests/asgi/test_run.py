@@ -145,7 +145,8 @@ def test_what_is_caused_by_leaving() -> None:
 
 
 async def test_what_both_kinds_must_do(expect_log: Any) -> None:
-    run = Run(ASGIContainer(Part(), lifespan="off"), None, None)  # type: ignore[arg-type]
+    loop = asyncio.get_running_loop()
+    run = Run(ASGIContainer(Part(), lifespan="off"), None, None, loop)  # type: ignore[arg-type]
     with pytest.raises(NotImplementedError):
         run.scope()
     with pytest.raises(NotImplementedError):

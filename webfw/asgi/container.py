@@ -148,8 +148,8 @@ class ASGIContainer(HTTPServerConnectionDelegate):
         head: Any = request._head
         # Most requests offer no other protocol, which their head knows.
         if getattr(head, "upgrade", True) and is_handshake(request):
-            return WebSocketRun(self, exchange, request)
-        return HTTPRun(self, exchange, request)
+            return WebSocketRun(self, exchange, request, loop)
+        return HTTPRun(self, exchange, request, loop)
 
     def _use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Requests come from a loop for the first time; a container serves one loop at a time."""
@@ -252,7 +252,7 @@ class ASGIContainer(HTTPServerConnectionDelegate):
 
     def drain_soon(self, run: Run) -> None:
         """Have a client that stays go away, at a random moment of the spread."""
-        run.exchange.loop.call_later(random.random() * self._spread, run.drain)
+        run.loop.call_later(random.random() * self._spread, run.drain)
 
     def keep(self, task: "asyncio.Task[Any]") -> None:
         """Keep a task until it is done: the loop itself keeps only a weak reference."""

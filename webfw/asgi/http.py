@@ -1,5 +1,6 @@
 """One HTTP request in an ASGI application: what it receives, and what it sends; how it runs is in ``run``."""
 
+import asyncio
 from collections.abc import Awaitable
 from typing import IO, TYPE_CHECKING, Any
 
@@ -23,19 +24,22 @@ READ_AHEAD = 64 * 1024
 class HTTPRun(Run):
     """One request and its response."""
 
-    __slots__ = ("_complete", "_file", "_kept", "_room", "_told", "_wanted")
+    __slots__ = ("_complete", "_file", "_kept", "_told")
 
-    def __init__(self, container: "ASGIContainer", exchange: Exchange, request: HTTPServerRequest) -> None:
-        super().__init__(container, exchange, request)
+    def __init__(
+        self,
+        container: "ASGIContainer",
+        exchange: Exchange,
+        request: HTTPServerRequest,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(container, exchange, request, loop)
         #: What has come of the body and was not received yet; whether its end has come, and has been received.
         self._kept: bytes | bytearray = b""
         self._complete = not exchange.has_body
         self._told = False
         #: A body that is there already.
         self._file: IO[bytes] | None = None
-        #: What the server waits for: room for the body, or that it is wanted at all.
-        self._room: Future[None] | None = None
-        self._wanted: Future[None] | None = None
 
     def scope(self) -> dict[str, Any] | None:
         container = self.container
@@ -45,9 +49,13 @@ class HTTPRun(Run):
 
     def begin(self) -> Awaitable[None] | None:
         if self._complete or not has_field(self.request, "expect"):
-            return super().begin()
+            container = self.container
+            if not container.ready:
+                return self._begin_later()
+            self.launch(container.scopes.http(self.exchange, self.request, container.state))
+            return None
         # RFC 9110 section 10.1.1: the client waits until somebody asks for the body.
-        self._wanted = wanted = self.exchange.loop.create_future()
+        self._wanted = wanted = self.loop.create_future()
         begun = super().begin()
         return wanted if begun is None else self._both(begun, wanted)
 
@@ -94,13 +102,11 @@ class HTTPRun(Run):
             file.close()
         return {"type": "http.request", "body": body, "more_body": not self._told}
 
-    def _read_on(self) -> None:
-        room, self._room = self._room, None
-        if room is not None and not room.done():
-            room.set_result(None)
-
     async def send(self, message: dict[str, Any]) -> None:
-        kind = type_of(message)
+        try:
+            kind = message["type"]
+        except (TypeError, KeyError):
+            kind = type_of(message)
         if kind == "http.response.body":
             sent = self.take_body(message)
             if sent is not DONE:
@@ -114,6 +120,7 @@ class HTTPRun(Run):
         elif kind == "http.response.pathsend":
             await self.take_path(message)
         else:
+            kind = type_of(message)
             raise ApplicationError(f"a message of a type that a response does not have: {kind[:100]!r}")
 
     # The server calls.
@@ -131,7 +138,7 @@ class HTTPRun(Run):
         if len(self._kept) <= READ_AHEAD or not self.running:
             return None
         if self._room is None:
-            self._room = self.exchange.loop.create_future()
+            self._room = self.loop.create_future()
         return self._room
 
     def finish(self) -> None:
@@ -149,12 +156,3 @@ class HTTPRun(Run):
             self._wake()
         else:
             self.client_lost()
-
-    # The end.
-
-    def _end(self, phase: int) -> None:
-        if self._room is not None:
-            self._read_on()
-        if self._wanted is not None and not self._wanted.done():
-            self._wanted.set_result(None)
-        super()._end(phase)

@@ -114,12 +114,12 @@ def _checked(given: Any) -> tuple[dict[str, str], list[tuple[str, str]] | None, 
             spelt, watched = _names.get(name) or _spell(name)
             value = value.decode("latin-1")
             if watched:
-                if watched == "transfer-encoding":  # "the server must ignore it"
-                    continue
                 if watched == "content-length":
                     if length is not None:
                         raise ValueError("there is one already")
-                    length = _length(value)
+                    length = int(value) if value.isdecimal() and len(value) < _MAX_DIGITS else _length(value)
+                elif watched == "transfer-encoding":  # "the server must ignore it"
+                    continue
             elif spelt in fields:
                 if repeated is None:
                     repeated = []
@@ -362,7 +362,8 @@ class Response:
             raise self._wrong_length(body)
         reason = responses.get(status, "Unknown")
         try:
-            self.exchange.respond(status, reason, self._headers(), body)
+            headers = HTTPHeaders.from_checked(self._fields) if self._repeated is None else self._headers()
+            self.exchange.respond(status, reason, headers, body)
         except LocalProtocolError as error:
             raise ApplicationError(str(error)) from None
         self.status = status

@@ -52,15 +52,25 @@ class Run(Response):
         "__weakref__",
         "_disconnect_told",
         "_left",
+        "_room",
         "_timed_out",
         "_waiters",
+        "_wanted",
         "container",
         "deadline",
+        "loop",
         "running",
         "task",
     )
 
-    def __init__(self, container: "ASGIContainer", exchange: Exchange, request: HTTPServerRequest) -> None:
+    def __init__(
+        self,
+        container: "ASGIContainer",
+        exchange: Exchange,
+        request: HTTPServerRequest,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.loop = loop
         self.exchange = exchange
         self.request = request
         self.phase = START
@@ -73,8 +83,10 @@ class Run(Response):
         #: Whether the client has gone, or has closed its side; and whether the application knows.
         self._left = self._disconnect_told = False
         self._timed_out = False
-        #: Who waits for a message.
+        #: Who waits for a message; and what the server waits for: room for what comes, or that it is wanted at all.
         self._waiters: list[Future[None]] | None = None
+        self._room: Future[None] | None = None
+        self._wanted: Future[None] | None = None
 
     # What the two kinds do differently.
 
@@ -106,34 +118,32 @@ class Run(Response):
         """
         if not self.container.ready:
             return self._begin_later()
-        self.launch()
+        self.launch(self.scope())
         return None
 
     async def _begin_later(self) -> None:
         ready = await self.container.is_ready()
         if self.phase == START:  # else the client has gone
             if ready:
-                self.launch()
+                self.launch(self.scope())
             else:
                 self.running = False
                 self.refuse(503)
 
-    def launch(self) -> None:
-        """Run the application."""
-        exchange = self.exchange
-        scope = self.scope()
+    def launch(self, scope: dict[str, Any] | None) -> None:
+        """Run the application, unless the path is not its own."""
         if scope is None:
             # CONNECT has no path: what it asks for is a tunnel (RFC 9110 section 9.3.6).
             self.running = False
             self.refuse(501 if self.request.method == "CONNECT" else 404)
             return
         container = self.container
-        self.task = start(exchange.loop, self._run(scope), copy_context())
+        self.task = start(self.loop, self._run(scope), copy_context())
         if self.running:
             container.running.add(self)
             timeout = container.request_timeout
             if timeout is not None and self.phase < BODY:
-                sweeper = deadlines.for_loop(exchange.loop)
+                sweeper = deadlines.for_loop(self.loop)
                 self.deadline = sweeper.refresh() + timeout
                 sweeper.watch(self, timeout)
 
@@ -196,7 +206,7 @@ class Run(Response):
 
     def _unwatch(self) -> None:
         self.deadline = inf
-        deadlines.for_loop(self.exchange.loop).unwatch(self)
+        deadlines.for_loop(self.loop).unwatch(self)
 
     def begin_with(self, body: IO[bytes]) -> None:
         """Run the application for a request whose body has been read by somebody else.
@@ -206,13 +216,13 @@ class Run(Response):
         self.exchange.set_close_callback(self.on_connection_close)
         begun = self.begin()
         if begun is not None:
-            self.container.keep(start(self.exchange.loop, _awaited(begun), copy_context()))
+            self.container.keep(start(self.loop, _awaited(begun), copy_context()))
 
     # Waiting for messages.
 
     async def _something(self) -> None:
         """Wait until something has happened that may be a message."""
-        waiter = self.exchange.loop.create_future()
+        waiter = self.loop.create_future()
         if self._waiters is None:
             self._waiters = []
         self._waiters.append(waiter)
@@ -223,6 +233,11 @@ class Run(Response):
         for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _read_on(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
 
     # The server calls: the body (`BodySink`, `HTTPMessageDelegate`).
 
@@ -255,6 +270,10 @@ class Run(Response):
             self._unwatch()
         if self._waiters is not None:
             self._wake()
+        if self._room is not None:
+            self._read_on()
+        if self._wanted is not None and not self._wanted.done():
+            self._wanted.set_result(None)
         self.container.ended(self)
 
 

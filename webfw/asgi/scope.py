@@ -30,7 +30,7 @@ _TLS_VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3
 class _Memo:
     """What stays the same from one request of a connection to the next; kept as `RequestContext.memo`."""
 
-    __slots__ = ("block", "client", "fields", "http", "maker", "server", "websocket")
+    __slots__ = ("block", "client", "extensions", "fields", "maker", "server")
 
     def __init__(self, maker: "ScopeMaker", exchange: Exchange, request: HTTPServerRequest) -> None:
         self.maker = maker
@@ -38,12 +38,8 @@ class _Memo:
         self.fields: Fields = []
         self.client = _client(request)
         self.server = _server(exchange.get_extra_info("sockname"))
-        self.http, self.websocket = _HTTP_EXTENSIONS, _WEBSOCKET_EXTENSIONS
         tls = exchange.get_extra_info("ssl_object")
-        if tls is not None:
-            said = _tls(tls)
-            self.http = {**self.http, "tls": said}
-            self.websocket = {**self.websocket, "tls": said}
+        self.extensions = _HTTP_EXTENSIONS if tls is None else {**_HTTP_EXTENSIONS, "tls": _tls(tls)}
 
 
 class ScopeMaker:
@@ -70,7 +66,14 @@ class ScopeMaker:
         raw = request.path
         if (self.mount or raw[:1] != "/") and not self._is_ours(raw):
             return None
-        memo = self._memo(exchange, request)
+        memo = request.context.memo if type(request.context) is RequestContext else None
+        if type(memo) is not _Memo or memo.maker is not self:
+            memo = self._memo(exchange, request)
+        head = request._head
+        if head is not None and head.fields == memo.block and exchange.record is None:
+            headers = memo.fields.copy()
+        else:
+            headers = self._headers(memo, exchange, request)
         version = request.version
         return {
             "type": "http",
@@ -82,11 +85,11 @@ class ScopeMaker:
             "raw_path": raw.encode("latin-1"),
             "query_string": request.query.encode("latin-1"),
             "root_path": self.mount,
-            "headers": self._headers(memo, exchange, request),
+            "headers": headers,
             "client": memo.client,
             "server": memo.server,
             "state": state.copy(),
-            "extensions": memo.http,
+            "extensions": memo.extensions,
         }
 
     def websocket(
@@ -101,7 +104,10 @@ class ScopeMaker:
             scope["type"] = "websocket"
             scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
             scope["subprotocols"] = subprotocols
-            scope["extensions"] = self._memo(exchange, request).websocket
+            tls = scope["extensions"].get("tls")
+            scope["extensions"] = (
+                _WEBSOCKET_EXTENSIONS if tls is None else {**_WEBSOCKET_EXTENSIONS, "tls": tls}
+            )
             del scope["method"]
         return scope
 
@@ -114,13 +120,8 @@ class ScopeMaker:
 
     def _memo(self, exchange: Exchange, request: HTTPServerRequest) -> _Memo:
         context = request.context
-        known = isinstance(context, RequestContext)
-        if known:
-            memo = context.memo
-            if type(memo) is _Memo and memo.maker is self:
-                return memo
         memo = _Memo(self, exchange, request)
-        if known:
+        if isinstance(context, RequestContext):
             context.memo = memo
         return memo
 
@@ -132,11 +133,10 @@ class ScopeMaker:
                 (name.lower().encode("latin-1"), value.encode("latin-1"))
                 for name, value in request.headers.get_all()
             ]
-        elif head.fields == memo.block:
-            fields = memo.fields.copy()
         else:
-            memo.fields = _parsed(head.fields)
-            memo.block = head.fields
+            if head.fields != memo.block:
+                memo.fields = _parsed(head.fields)
+                memo.block = head.fields
             fields = memo.fields.copy()
         record = exchange.record
         if record is not None and record.request_id is not None:

@@ -1,5 +1,6 @@
 """One WebSocket in an ASGI application: connect, accept or deny, messages and codes; frames are the connection's."""
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable
 from contextvars import copy_context
@@ -35,8 +36,6 @@ from webfw.websocket import WebSocketClosedError, WebSocketConnection
 from webfw.websocket.compression import agree
 
 if TYPE_CHECKING:
-    from asyncio import Future
-
     from webfw.asgi.container import ASGIContainer
 
 __all__ = ["WebSocketRun", "is_handshake"]
@@ -71,14 +70,19 @@ class WebSocketRun(Run):
         "_inbox",
         "_key",
         "_reason",
-        "_room",
         "_size",
         "_subprotocols",
         "conn",
     )
 
-    def __init__(self, container: "ASGIContainer", exchange: Exchange, request: HTTPServerRequest) -> None:
-        super().__init__(container, exchange, request)
+    def __init__(
+        self,
+        container: "ASGIContainer",
+        exchange: Exchange,
+        request: HTTPServerRequest,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(container, exchange, request, loop)
         self._key = self._extensions = ""
         self._subprotocols: list[str] = []
         self._deflate: Deflate | None = None
@@ -87,7 +91,6 @@ class WebSocketRun(Run):
         #: Messages that have come and were not received yet, and the bytes of these.
         self._inbox: deque[str | bytes] = deque()
         self._size = 0
-        self._room: Future[None] | None = None
         #: Whether the connection is over, or the application has closed it; and what was said at the end.
         self._closed = False
         self._code: int = CloseCode.ABNORMAL_CLOSURE
@@ -271,7 +274,7 @@ class WebSocketRun(Run):
         if self._size <= READ_AHEAD:
             return None
         if self._room is None:
-            self._room = self.exchange.loop.create_future()
+            self._room = self.loop.create_future()
         return self._room
 
     def on_ping(self, data: bytes) -> Awaitable[None] | None:
@@ -318,8 +321,3 @@ class WebSocketRun(Run):
         """The client has gone before it had an answer; who only closes its side cannot speak WebSocket either."""
         self._left = self.gone = True
         super().cut()
-
-    def _read_on(self) -> None:
-        room, self._room = self._room, None
-        if room is not None and not room.done():
-            room.set_result(None)
