@@ -85,6 +85,20 @@ def enough_files(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def busy(seconds: float = 0.5) -> float:
+    """The share of the machine that is at work now, all cores together: what others take, before a measurement."""
+    before = jiffies()
+    time.sleep(seconds)
+    idle, total = (after - earlier for after, earlier in zip(jiffies(), before, strict=True))
+    return 1 - idle / total if total else 0.0
+
+
+def jiffies() -> tuple[int, int]:
+    """Idle and all ticks of all cores since the start (proc_stat(5)); guests are counted in user time already."""
+    values = [int(word) for word in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
+    return values[3] + values[4], sum(values)
+
+
 def machine() -> dict[str, Any]:
     """What a figure depends on, besides what is measured; and whether the machine was quiet before."""
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
@@ -93,6 +107,6 @@ def machine() -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "load_before": os.getloadavg()[0],
+        "busy_before": round(busy(), 3),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

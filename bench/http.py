@@ -82,7 +82,7 @@ __all__ = [
     "write",
 ]
 
-FULL, QUICK = (4, 1.0), (1, 0.6)
+FULL, QUICK = (4, 1.0), (1, 0.5)
 #: Seconds of a load that is not measured, at the beginning of each server.
 WARM_UP = 0.4
 

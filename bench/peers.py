@@ -99,7 +99,10 @@ def install(python: Path, wanted: list[str]) -> dict[str, str]:
 
 def versions(python: Path) -> dict[str, str]:
     """Every package that an interpreter has."""
-    code = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
+    code = (
+        "import importlib.metadata as m, json\n"
+        "print(json.dumps({d.name.lower(): d.version for d in m.distributions()}))"
+    )
     found: dict[str, str] = json.loads(subprocess.check_output([str(python), "-c", code], text=True))
     return dict(sorted(found.items()))
 

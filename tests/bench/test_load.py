@@ -2,13 +2,18 @@
 
 import asyncio
 import json
+import socket
+import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from bench.load import Load, build
+from bench import build as programs
+from bench import peers
+from bench.load import HTTPLoad, Load, build
 
 pytestmark = [
     pytest.mark.needs("cc"),
@@ -236,3 +241,124 @@ def test_it_is_built_once() -> None:
     made = program.stat().st_mtime_ns
     assert build() == program
     assert program.stat().st_mtime_ns == made
+
+
+# --- HTTP ---
+
+
+def answering(*answers: bytes) -> tuple[int, socket.socket, threading.Thread]:
+    """A server of one connection that gives each request the next of these answers; the last one again and again."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        left = list(answers)
+        with connection:
+            data = b""
+            while more := connection.recv(65536):
+                data += more
+                while b"\r\n\r\n" in data:
+                    data = data.partition(b"\r\n\r\n")[2]
+                    answer = left.pop(0) if len(left) > 1 else left[0]
+                    half = len(answer) // 2
+                    connection.sendall(answer[:half])
+                    connection.sendall(answer[half:])
+                    if not answer:
+                        return
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return listener.getsockname()[1], listener, thread
+
+
+def ask(*answers: bytes) -> dict[str, float]:
+    port, listener, thread = answering(*answers)
+    try:
+        with HTTPLoad("/", 1, port) as load:
+            once = load.ask("once")
+            assert once["requests"] == 1
+            return load.ask("run", 0.05)
+    finally:
+        thread.join(10)
+        listener.close()
+
+
+OK = b"HTTP/1.1 200 OK\r\nX: content-length\r\ncontent-length: 2\r\n\r\nok"
+
+
+def test_requests_are_counted_over_split_answers() -> None:
+    figures = ask(OK)
+    assert figures["requests"] > 1
+    assert 0.05 <= figures["seconds"] < 5
+    assert 0 < figures["busy"] <= 1.01
+
+
+@pytest.mark.parametrize(
+    ("answers", "complaint"),
+    [
+        ([b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"], "answered HTTP/1.1 500 No"),
+        ([OK, OK[:-2] + b"no"], "a body that is not the first one's"),
+        ([OK, OK.replace(b"length: 2", b"length: 1")[:-1]], "a body that is not the first one's"),
+        ([OK, OK + b"!"], "more bytes than were asked for"),
+        ([b"HTTP/1.1 200 OK\r\n\r\n"], "a response without a Content-Length"),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"], "a response of more than 16384 bytes"),
+        ([OK, b""], "the server has closed a connection"),
+    ],
+)
+def test_a_wrong_answer_ends_it(answers: list[bytes], complaint: str) -> None:
+    with pytest.raises(SystemExit, match=complaint):
+        ask(*answers)
+
+
+def test_forms_and_fields_are_sent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        heard = []
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                heard.append(connection.recv(4096))
+                connection.sendall(OK)
+                connection.recv(1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with HTTPLoad("/x", 1, port, fields=["A: b"], form="c=d") as load:
+            load.ask("once")
+        thread.join(10)
+    head, _, body = heard[0].partition(b"\r\n\r\n")
+    assert body == b"c=d"
+    assert head.split(b"\r\n") == [
+        b"POST /x HTTP/1.1",
+        b"Host: 127.0.0.1:%d" % port,
+        b"A: b",
+        b"Content-Type: application/x-www-form-urlencoded",
+        b"Content-Length: 3",
+    ]
+
+
+def test_nobody_listens_for_http() -> None:
+    with pytest.raises(SystemExit, match="cannot connect to port 1: "), HTTPLoad("/", 1, 1):
+        pass
+
+
+def test_the_floor_answers_each_request_once_however_it_comes() -> None:
+    port = peers.free_port()
+    process = subprocess.Popen([programs.build("floor"), str(port)])
+    try:
+        peers.wait_for_connections("floor", process, port)
+        with socket.create_connection(("127.0.0.1", port), 5) as connection:
+            head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+            for number in range(len(head)):  # split at every place
+                connection.sendall(head[:number])
+                connection.sendall(head[number:])
+            connection.sendall(head * 100)
+            connection.shutdown(socket.SHUT_WR)
+            data = b"".join(iter(lambda: connection.recv(65536), b""))
+        answers = data.split(b"Hello, world")
+        assert len(answers) == len(head) + 100 + 1
+        assert set(answers) == {answers[0], b""}
+    finally:
+        process.terminate()
+        process.wait()
