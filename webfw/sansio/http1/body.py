@@ -153,6 +153,12 @@ class Chunked:
             elif self._state == _SIZE and not self._held and (match := PLAIN_CHUNK.match(data, at)):
                 at = match.end()
                 self._begin_chunk(int(match[1], 16))
+                stop = at + self._left
+                if self._left and data[stop : stop + 2] == b"\r\n":  # it is here whole, as most are
+                    pieces.append(data[at:stop])
+                    at = stop + 2
+                    self._left = 0
+                    self._state = _SIZE
             else:
                 at = self._take_line(data, at)
         self.done = self._state == _DONE
