@@ -1,12 +1,16 @@
 """Whatever a peer sends as WebSocket frames, it comes out as messages and control frames, or raises FrameError.
 
-And: it comes out the same however it is split, and what is held back stays within its bounds.  Each input is tried as
-a stream of frames, and as the payload of a message in right frames, so that what lies behind the headers is reached
-too.
+And: it comes out the same however it is split, what is held back stays within its bounds, and `websockets` reads the
+same.  Each input is tried as a stream of frames, and as the payload of a message in right frames, so that what lies
+behind the headers is reached too.
 """
 
 from itertools import pairwise
 from typing import Any
+
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from webfw.sansio.errors import RemoteProtocolError
 from webfw.sansio.websocket import (
@@ -164,7 +168,58 @@ def message(
         assert failure in (None, 1007, 1008, 1009)
 
 
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+def another_reads(data: bytes) -> tuple[list[Any], bool]:
+    """The events that another reader, which knows nothing of ours, finds before a close; and whether it has failed."""
+    other = ServerProtocol(max_size=1 << 20)
+    other.receive_data(HANDSHAKE)
+    (request,) = other.events_received()
+    assert isinstance(request, Request)
+    other.send_response(other.accept(request))
+    other.receive_data(data)
+    found: list[Any] = []
+    kind = b""
+    message = b""
+    for frame in other.events_received():
+        assert isinstance(frame, Frame)
+        if frame.opcode is Opcode.CLOSE:
+            break
+        if frame.opcode is Opcode.PING:
+            found.append(Ping(bytes(frame.data)))
+        elif frame.opcode is Opcode.PONG:
+            found.append(Pong(bytes(frame.data)))
+        else:
+            if frame.opcode is not Opcode.CONT:
+                kind, message = (b"t" if frame.opcode is Opcode.TEXT else b"b"), b""
+            message += bytes(frame.data)
+            if frame.fin:
+                found.append(message.decode(errors="replace") if kind == b"t" else message)
+    return found, other.close_rcvd is None and other.close_sent is not None
+
+
+def websockets_agrees(data: bytes) -> None:
+    theirs, failed = another_reads(data)
+    ours, failure = outcome(True, 1 << 20, None, data, [])
+    ours = [event for event in ours if type(event) is not Close]
+    # It leaves it to its users whether a text is UTF-8, takes lengths in more bytes than they need, and looks at a
+    # frame when all of it has come: where we have failed, it may go on.
+    assert theirs[: len(ours)] == ours
+    assert failure is not None or theirs == ours
+    # But it looks at a length before the mask has come.
+    assert (
+        failure is not None
+        or not failed
+        or outcome(True, 1 << 20, None, data + bytes(4), [])[1] in (1002, 1009)
+    )
+
+
 def check(data: bytes, cuts: list[int]) -> str:
+    websockets_agrees(data)
     """Raise `AssertionError` when `data` breaks the rule; returns what became of it as a stream."""
     results = []
     for server in (True, False):

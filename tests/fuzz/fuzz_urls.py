@@ -129,7 +129,7 @@ def authorities(text: str) -> None:
     host, port = split_host_and_port(text)
     assert host == text if port is None else text.startswith(f"{host}:")
     assert port is None or 0 <= port < 10**10
-    if is_host(text):
+    if is_host(text) and text[:2] != "[V":  # which urllib does not know for a "v"
         parts = urlsplit(f"http://{text}/")
         assert parts.hostname
         assert parts.username is None
