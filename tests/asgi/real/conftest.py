@@ -1,12 +1,12 @@
 """Every test here runs on webfw, and with ``--slow`` on uvicorn too, which must give the same answers."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
 
-from tests.asgi.real.site import SERVERS, Site
+from tests.asgi.real.site import SERVERS, Site, wait_for
 from tests.wsgi.real.site import Visitor
 
 
@@ -49,7 +49,13 @@ def visitor(site: Site) -> Iterator[Visitor]:
 def logged(kind: str, expect_log: Callable[..., Any]) -> Callable[[str], AbstractContextManager[Any]]:
     """``with logged(regex):`` announces one record of webfw; uvicorn has a log of its own."""
 
-    def expect(regex: str) -> AbstractContextManager[Any]:
-        return expect_log("webfw.application", regex, count=1) if kind == "webfw" else nullcontext([])
+    @contextmanager
+    def expect(regex: str) -> Iterator[None]:
+        if kind != "webfw":
+            yield
+            return
+        with expect_log("webfw.application", regex, count=1) as records:
+            yield
+            wait_for(lambda: records)  # the client may have its answer before
 
     return expect
