@@ -82,7 +82,7 @@ __all__ = [
     "write",
 ]
 
-FULL, QUICK = (4, 1.0), (1, 0.5)
+FULL, QUICK = (3, 1.2), (1, 0.5)
 #: Seconds of a load that is not measured, at the beginning of each server.
 WARM_UP = 0.4
 
@@ -215,16 +215,9 @@ def run(
                 turn = number % max(1, len(peers))
                 print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr)
                 for place in peers[turn:] + peers[:turn]:
-                    peer = place[0].name
-                    if f"{peer}: {name}" in cast.left_out:
-                        continue
-                    try:
-                        one_server(stage, place, results, seconds, cpus)
-                    except SystemExit as error:
-                        reason = " ".join(str(error).split())
-                        cast.left_out[f"{peer}: {name}"] = reason
-                        results.forget(stage, peer)
-                        print(f"left out: {peer}: {name} ({reason})", file=sys.stderr)
+                    part = partial(one_server, stage, place, results, seconds, cpus)
+                    if not cast.attempt(f"{place[0].name}: {name}", part):
+                        results.forget(stage, place[0].name)
     return results
 
 

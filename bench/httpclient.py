@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench import report
@@ -115,20 +116,26 @@ def servers(python: Path, cpu: int | None) -> Iterator[tuple[dict[str, str], Pat
 
 
 def run(
-    clients: list[Client], theirs: Path, rounds: int, seconds: float, cpus: tuple[int, int] | None
+    clients: list[Client], rounds: int, seconds: float, cpus: tuple[int, int] | None, cast: Cast
 ) -> Samples:
     """All rounds; the order of the clients turns by one from round to round, and loads are interleaved."""
-    samples: Samples = {title: {client.name: [] for client in clients} for title in LOADS.values()}
+    samples: Samples = {title: {} for title in LOADS.values()}
     client_cpu, server_cpu = cpus or (None, None)
-    with servers(theirs, server_cpu) as (urls, authority):
+
+    def once(client: Client, load: str, url: str, authority: Path) -> None:
+        python = interpreter(client.peer, cast.python)
+        found = measure(client, python, load, seconds, url, authority, client_cpu)
+        samples[LOADS[load]].setdefault(client.name, []).append(found)
+
+    with servers(cast.python, server_cpu) as (urls, authority):
         for number in range(rounds):
             turn = number % len(clients)
             for load, title in LOADS.items():
                 print(f"round {number + 1} of {rounds}: {title}", file=sys.stderr)
                 for client in clients[turn:] + clients[:turn]:
-                    python = interpreter(client.peer, theirs)
-                    found = measure(client, python, load, seconds, urls[load], authority, client_cpu)
-                    samples[title][client.name].append(found)
+                    if not cast.attempt(client.name, partial(once, client, load, urls[load], authority)):
+                        for rows in samples.values():
+                            rows.pop(client.name, None)
     return samples
 
 
@@ -186,7 +193,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     rounds, seconds = extent(options, (5, 3.0), (2, 1.0))
     document = report.document(options.command, rounds, seconds, cast)
-    samples = run(clients, cast.python, rounds, seconds, two_cores())
+    samples = run(clients, rounds, seconds, two_cores(), cast)
     document["loads"] = loads = {
         title: {name: summary(several) for name, several in found.items()} for title, found in samples.items()
     }

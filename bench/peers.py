@@ -200,6 +200,21 @@ class Cast:
         found = self.able(peers, chosen, lambda peer: missing(peer, interpreter(peer, self.python)), where)
         return [(peer, interpreter(peer, self.python)) for peer in found]
 
+    def attempt(self, who: str, part: Callable[[], None]) -> bool:
+        """Have somebody take part once more; False where that fails, or has failed before.
+
+        One whose server does not start, answers wrongly or dies is noted, and ends nobody else's measurement.
+        """
+        if who in self.left_out:
+            return False
+        try:
+            part()
+        except (SystemExit, OSError, subprocess.SubprocessError) as error:
+            self.left_out[who] = " ".join(str(error).split())
+            print(f"left out: {who} ({self.left_out[who]})", file=sys.stderr)
+            return False
+        return True
+
     def figures(self) -> dict[str, object]:
         """What is written down."""
         return {

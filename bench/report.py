@@ -125,7 +125,7 @@ def document(
 def headline(about: Mapping[str, Any], *more: str) -> str:
     """The line above the tables."""
     where = about["machine"]
-    extent = f"{about['rounds']} rounds of {about['seconds']:g} s"
+    extent = f"{about['rounds']} round{'s' if about['rounds'] != 1 else ''} of {about['seconds']:g} s"
     return ", ".join([where["cpu"], f"{where['cpus']} cores", f"Python {where['python']}", *more, extent])
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench import report
@@ -121,6 +122,11 @@ class Results:
         for load, sample in found.items():
             self.samples.setdefault(load, {}).setdefault(peer, []).append(sample)
 
+    def forget(self, peer: str) -> None:
+        for rows in self.samples.values():
+            rows.pop(peer, None)
+        self.memory.pop(peer, None)
+
 
 Job = tuple[str, Callable[[int, int], None]]
 
@@ -132,18 +138,30 @@ def jobs(peer: str, results: Results, seconds: float, cpu: int | None) -> Iterat
     yield "memory", lambda pid, port: results.memory.setdefault(peer, []).append(memory(pid, port, cpu))
 
 
-def run(peers: list[tuple[Peer, Path]], rounds: int, seconds: float, cpus: tuple[int, int] | None) -> Results:
+def one_round(
+    place: tuple[Peer, Path], results: Results, seconds: float, cpus: tuple[int, int] | None
+) -> None:
+    """Everything that one peer takes part in, each on a server that is started for it."""
+    peer, python = place
+    server_cpu, load_cpu = cpus or (None, None)
+    for name, job in jobs(peer.name, results, seconds, load_cpu):
+        if ONLY.get(peer.name, name) == name:
+            with serving(peer, python, server_cpu, wait_until_listening) as (pid, port):
+                job(pid, port)
+
+
+def run(
+    peers: list[tuple[Peer, Path]], rounds: int, seconds: float, cpus: tuple[int, int] | None, cast: Cast
+) -> Results:
     """All rounds; the order of the peers turns by one from round to round."""
     results = Results({}, {})
-    server_cpu, load_cpu = cpus or (None, None)
     for number in range(rounds):
         turn = number % len(peers)
-        for peer, python in peers[turn:] + peers[:turn]:
-            print(f"round {number + 1} of {rounds}: {peer.name}", file=sys.stderr)
-            for name, job in jobs(peer.name, results, seconds, load_cpu):
-                if ONLY.get(peer.name, name) == name:
-                    with serving(peer, python, server_cpu, wait_until_listening) as (pid, port):
-                        job(pid, port)
+        for place in peers[turn:] + peers[:turn]:
+            name = place[0].name
+            print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr)
+            if not cast.attempt(name, partial(one_round, place, results, seconds, cpus)):
+                results.forget(name)
     return results
 
 
@@ -222,7 +240,7 @@ def main(argv: list[str] | None = None) -> int:
     connections = {"echo": ECHOING, "broadcast": SUBSCRIBERS, "memory": IDLE}
     document = report.document(options.command, rounds, seconds, cast, connections=connections)
     with enough_files(IDLE):
-        results = run(peers, rounds, seconds, two_cores())
+        results = run(peers, rounds, seconds, two_cores(), cast)
     document["loads"] = found = figures(results)
 
     print(report.headline(document))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from bench import beside, report, slow_clients
@@ -135,33 +136,44 @@ class Plan:
         ]
 
 
-def requests(plan: Plan, which: list[str]) -> Samples:
+def requests(plan: Plan, which: list[str], cast: Cast) -> Samples:
     """CPU time of a request: by title and server."""
     chosen = {name: pages for name, pages in PAGES.items() if page_of(name) in which}
     samples: Samples = {title: {} for pages in chosen.values() for title in pages}
-    for number, server in plan.turns():
-        print(f"requests, round {number + 1} of {plan.rounds}: {server.name}", file=sys.stderr)
+
+    def once(server: Server) -> None:
         for target, pages in chosen.items():
             with serving(server.peer(target), plan.python, plan.server_cpu) as (pid, port):
                 load(port, BROWSER_FIELDS, 1, plan.load_cpu)
                 for title, fields in pages.items():
                     found = measure(pid, port, fields, plan.seconds, plan.load_cpu)
                     samples[title].setdefault(server.name, []).append(found)
+
+    for number, server in plan.turns():
+        print(f"requests, round {number + 1} of {plan.rounds}: {server.name}", file=sys.stderr)
+        if not cast.attempt(server.name, partial(once, server)):
+            for rows in samples.values():
+                rows.pop(server.name, None)
     return samples
 
 
-def sleeping(plan: Plan) -> Rates:
+def sleeping(plan: Plan, cast: Cast) -> Rates:
     """Requests a second of an application that sleeps, by server; and sleeps a second of threads without a server."""
     rates: Rates = {}
     seconds = max(plan.seconds, 3.0)  # as the first answers come after a sleep, and the last sleeps are cut
-    for number, server in plan.turns():
-        if len(rates.setdefault(ALONE, [])) == number:
-            rates[ALONE].append(alone(plan, seconds))
-        print(f"sleep, round {number + 1} of {plan.rounds}: {server.name}", file=sys.stderr)
+
+    def once(server: Server) -> None:
         peer = server.peer("wsgi_apps:sleep", SLEEPERS)
         with serving(peer, plan.python, plan.server_cpu) as (_, port):
             load(port, [], 1, plan.load_cpu)
             rates.setdefault(server.name, []).append(wrk(port, seconds, cpu=plan.load_cpu).rate)
+
+    for number, server in plan.turns():
+        if len(rates.setdefault(ALONE, [])) == number:
+            rates[ALONE].append(alone(plan, seconds))
+        print(f"sleep, round {number + 1} of {plan.rounds}: {server.name}", file=sys.stderr)
+        if not cast.attempt(server.name, partial(once, server)):
+            rates.pop(server.name, None)
     return rates
 
 
@@ -239,13 +251,13 @@ def only(plan: Plan, names: tuple[str, ...]) -> Plan:
     return replace(plan, servers=[server for server in plan.servers if server.name in names])
 
 
-def run(plan: Plan, parts: list[str], titles: list[str], quick: bool) -> dict[str, object]:
+def run(plan: Plan, cast: Cast, parts: list[str], titles: list[str], quick: bool) -> dict[str, object]:
     """Measure and print the parts that are asked for."""
     figures: dict[str, object] = {}
     rows: dict[str, dict[str, dict[str, float]]] = {}
     rates: Rates = {}
     if "requests" in parts and plan.servers:
-        samples = requests(plan, titles)
+        samples = requests(plan, titles, cast)
         figures["requests"] = rows = {
             title: {name: summary(of) for name, of in found.items()} for title, found in samples.items()
         }
@@ -253,7 +265,7 @@ def run(plan: Plan, parts: list[str], titles: list[str], quick: bool) -> dict[st
             print(f"\n{table(title, found)}")
     threaded = only(plan, tuple(server.name for server in plan.servers if server.threaded))
     if "sleep" in parts and threaded.servers:
-        rates = sleeping(threaded)
+        rates = sleeping(threaded, cast)
         print(f"\n{rates_table(rates)}")
         figures["sleep"] = rates
     if "beside" in parts:
@@ -287,7 +299,7 @@ def main(argv: list[str] | None = None) -> int:
     plan = Plan(cast.python, servers, rounds, seconds, server_cpu, load_cpu)
     document = report.document(options.command, rounds, seconds, cast)
     print(report.headline(document, f"{CONNECTIONS} connections"))
-    document.update(run(plan, options.only, options.pages, options.quick))
+    document.update(run(plan, cast, options.only, options.pages, options.quick))
     if absent := cast.absent():
         print(f"\n{absent}")
     write(options.json, document)

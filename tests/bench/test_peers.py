@@ -77,6 +77,26 @@ def test_what_cannot_be_imported_or_built_is_named(
     assert "left out: absent: hello (" in cast.absent()
 
 
+def test_one_that_fails_is_noted_once_and_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(peers, "prepare", lambda: (Path(sys.executable), {}))
+    cast = Cast()
+    tried = []
+
+    def fail() -> None:
+        tried.append(1)
+        raise OSError("it has\n  died")
+
+    assert cast.attempt("good", lambda: None)
+    assert not cast.attempt("bad", fail)
+    assert not cast.attempt("bad", fail)
+    assert (tried, cast.left_out) == ([1], {"bad": "it has died"})
+    assert capsys.readouterr().err == "left out: bad (it has died)\n"
+    with pytest.raises(KeyboardInterrupt):
+        cast.attempt("me", lambda: (_ for _ in ()).throw(KeyboardInterrupt()))
+
+
 @pytest.fixture
 def installing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     """An environment in a folder of the test, whose pip fails for what is called bad; what it was asked to do."""
