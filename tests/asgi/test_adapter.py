@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from tests.asgi.adaptedhost import Call, Socket, ask, http_scope, running
-from webfw.asgi import ASGIAdapter
+from webfw.asgi import ASGIAdapter, ASGIContainer
 from webfw.httpserver.limits import Limits
 from webfw.routing import PathMatches, Rule, RuleRouter
+from webfw.testing import Client
 from webfw.web import Application, FallbackHandler, RequestHandler
 from webfw.websocket import WebSocketHandler
 from webfw.wsgi import WSGIContainer
@@ -268,3 +269,15 @@ async def test_nothing_is_left_for_the_garbage_collector(kind: str) -> None:
         gc.garbage.clear()
         gc.enable()
     assert ours == []
+
+
+async def test_there_and_back() -> None:
+    """Our own server is a host too: an application in the adapter, in the container."""
+    container = ASGIContainer(ASGIAdapter(application(("/all", Everything), ("/echo", Echo))))
+    client = Client(container)
+    assert (await client.get("/all")).body == b"x"
+    assert (await client.post("/all", body=b"y" * 200_000)).body == b"y" * 200_000
+    async with client.websocket("/echo") as ws:
+        await ws.send("hello")
+        assert await ws.receive() == "hello"
+    await container.shutdown()

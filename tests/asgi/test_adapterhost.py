@@ -310,6 +310,24 @@ async def test_a_host_that_cancels() -> None:
     assert events[:2] == ["begun", "left"]
 
 
+async def test_a_host_that_cancels_what_is_cut() -> None:
+    exchanges: list[Exchange] = []
+
+    def answer(exchange: Exchange) -> None:
+        exchange.write_headers(OK, HTTPHeaders(), b"x")
+        exchanges.append(exchange)
+
+    call = Call(by(answer), http_scope())
+    call.gate.clear()
+    task = asyncio.create_task(call.run())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    exchanges[0].abort_response()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_an_event_stream_ends_with_its_client() -> None:
     class Stream(EventSourceHandler):
         def open(self) -> None:

@@ -327,6 +327,42 @@ async def test_a_host_that_cancels() -> None:
     assert ended == [(None, None)]
 
 
+async def test_a_host_that_cancels_while_we_close() -> None:
+    socket = Socket(serving(Echo))
+    task = asyncio.create_task(socket.run())
+    await socket.heard(1)
+    socket.gate.clear()
+    socket.text("x")
+    socket.text("close")
+    for _ in range(20):
+        await asyncio.sleep(0)
+    socket.disconnect(3001)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
+
+
+async def test_a_host_that_cancels_what_is_cut() -> None:
+    class Sending(Echo):
+        def on_message(self, message: str | bytes) -> None:
+            self.write_message(message)
+            asyncio.get_running_loop().call_later(0.01, cut, self.ws_connection)
+
+    def cut(connection: Any) -> None:
+        connection.abort()
+        task.cancel()
+
+    socket = Socket(serving(Sending))
+    task = asyncio.create_task(socket.run())
+    await socket.heard(1)
+    socket.gate.clear()
+    socket.text("x")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == [(None, None)]
+
+
 async def test_a_message_that_nobody_knows(expect_log: Any) -> None:
     socket = Socket(serving(Echo))
     with expect_log("webfw.application", "while reading a request"):

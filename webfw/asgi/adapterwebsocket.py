@@ -42,6 +42,7 @@ class MessageWire:
         "_exchange",
         "_gone",
         "_idle",
+        "_interrupted",
         "_lost",
         "_machine",
         "_out",
@@ -69,6 +70,7 @@ class MessageWire:
         self._out: deque[tuple[Message, int]] = deque()
         self._size = self._taken = 0
         self._sending: asyncio.Task[Any] | None = None
+        self._interrupted = False
         self._idle: Future[None] | None = None
         #: Reading begins when the handshake has been answered.
         self._reading = False
@@ -150,7 +152,7 @@ class MessageWire:
         self.closing = True
         self._out.clear()
         if self._sending is not None:
-            self._sending.cancel()
+            self._interrupted = self._sending.cancel()
         self._notify()
 
     @property
@@ -185,7 +187,8 @@ class MessageWire:
                     self._idle = self.loop.create_future()
                     await self._idle
         except asyncio.CancelledError:
-            if not self.closing or self._sending is None or self._sending.uncancel():
+            # By `abort` alone, or by the host too?
+            if not self._interrupted or self._sending is None or self._sending.uncancel():
                 raise
         finally:
             self._sending = None
