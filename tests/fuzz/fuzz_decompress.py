@@ -111,7 +111,11 @@ def check(data: bytes, cuts: list[int]) -> str:
         assert split == whole
     else:
         # What is both malformed and too large may be found to be either.
-        assert isinstance(split, tuple)
+        if isinstance(split, bytes):
+            # A frame that ends with an empty block and is shorter than its header says: the library compares the two
+            # only where it has the whole frame at once.
+            assert (coding, whole[0]) == ("zstd", 400)
+            return "zstd 400"
         assert split[0] == whole[0] or 413 in (split[0], whole[0])
     expected = plain(coding, body)
     if expected is not None:
