@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reas
 ROOT = Path(__file__).resolve().parents[2]
 APP = "tests.asgi.adaptedsite:app"
 HOSTS = {
-    "uvicorn": ["-m", "uvicorn", APP, "--fd", "{fd}", "--no-access-log", "--log-level", "critical"],
+    "uvicorn": ["-m", "uvicorn", APP, "--fd", "{fd}", "--no-access-log", "--log-level", "error"],
     "hypercorn": ["-m", "hypercorn", APP, "--bind", "fd://{fd}", "--log-level", "critical"],
 }
 PATIENCE = 20.0
@@ -75,6 +75,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[Host]:
         said = host.stop()
     # That it has been told of the beginning and the end, and nothing has gone wrong in between but what tests cut.
     assert said.count("site: startup\n") == said.count("site: shutdown\n") == 1, said
+    assert "without completing handshake" not in said
     assert not re.findall(r"^(?!.*ResponseCut)\w*(?:Error|Exception).*$", said, re.MULTILINE), said
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from webfw.asgi.adapterexchange import AdaptedExchange
 from webfw.asgi.adapterhost import Receive, Send, refusal
-from webfw.asgi.adapterwebsocket import WebSocketExchange, without_response
+from webfw.asgi.adapterwebsocket import WebSocketExchange, noticed, without_response
 from webfw.httpserver import Begin
 from webfw.httpserver.adapters import begin_with_callback, begin_with_delegate
 from webfw.httpserver.limits import Limits
@@ -152,6 +152,8 @@ class ASGIAdapter:
         if scope.get("method") == "HEAD":
             body = b""
         await send({"type": f"{exchange_type.kind}.body", "body": body, "more_body": False})
+        if exchange_type is WebSocketExchange:
+            await noticed()
 
     def _tell_closed(self, exchange: AdaptedExchange) -> None:
         """Tell a delegate that the connection is over which its request seems to have had to itself."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from webfw.asgi.adapter import ASGIAdapter
 
-__all__ = ["MessageWire", "WebSocketExchange"]
+__all__ = ["MessageWire", "WebSocketExchange", "noticed", "without_response"]
 
 #: Fields of the handshake that the host makes itself.
 _HOSTS_OWN = frozenset(
@@ -291,6 +291,8 @@ class WebSocketExchange(AdaptedExchange):
         await super()._send_all()
         if self.wire is not None:
             await self.wire.send_all(self._send)
+        elif self._ended:
+            await noticed()
 
     def _wants_input(self) -> bool:
         return self.wire is not None or super()._wants_input()
@@ -383,6 +385,14 @@ class WebSocketExchange(AdaptedExchange):
         self.wire = MessageWire(self, consumer)
         consumer.connected(self.wire, _nothing)  # type: ignore[arg-type]  # it has all that WebSockets use
         self._notify()
+
+
+async def noticed() -> None:
+    """Let the host notice that the handshake has been answered by a denial.
+
+    Uvicorn (0.54) does so in the next turn, and logs an error when the application has returned by then.
+    """
+    await asyncio.sleep(0)
 
 
 def without_response(send: Send) -> Send:
