@@ -5,11 +5,12 @@ import gc
 import os
 import random
 import socket
+import ssl
 import sys
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -49,12 +50,16 @@ def descriptors() -> int:
 class Site:
     """A server, its normal client, and the descriptors there were before."""
 
-    def __init__(self) -> None:
-        self.server = HTTPServer(application, limits=LIMITS)
-        (sock,) = bind_sockets(0, "127.0.0.1")
+    def __init__(self, app: Any = application, limits: Limits = LIMITS, **settings: Any) -> None:
+        self.server = HTTPServer(app, limits=limits, **settings)
+        (sock,) = bind_sockets(0, "127.0.0.1", backlog=2048)
         self.address = sock.getsockname()
         self.server.add_socket(sock)
         self.slowest = 0.0
+        #: Whether the normal client goes on.
+        self.asking = True
+        #: With which the normal client asks, where that is to be TLS.
+        self.tls: ssl.SSLContext | None = None
 
     async def client(self) -> socket.socket:
         sock = socket.socket()
@@ -70,31 +75,33 @@ class Site:
     async def ask(self) -> None:
         """One request of a client that means well, and how long it took."""
         began = time.monotonic()
-        reader, writer = await asyncio.open_connection(*self.address)
+        tls = {} if self.tls is None else {"ssl": self.tls, "server_hostname": "localhost"}
+        reader, writer = await asyncio.open_connection(*self.address, **tls)
         writer.write(GET)
         assert await reader.readuntil(b"\r\n\r\n0") != b""
         writer.close()
-        await writer.wait_closed()
+        with suppress(OSError):
+            await writer.wait_closed()
         self.slowest = max(self.slowest, time.monotonic() - began)
 
     async def until_gone(self) -> None:
         async with asyncio.timeout(10):
-            while self.server._connections:
+            while self.server._connections or self.server._handshakes or self.server.admission._leaving:
                 await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
-async def site() -> AsyncIterator[Site]:
+async def site(tls: Any = None, **settings: Any) -> AsyncIterator[Site]:
     """Whatever happens inside, afterwards there are as many descriptors as before."""
-    site = Site()
+    site = Site(**settings)
+    site.tls = tls
     await asyncio.sleep(0)
     await site.ask()
     await site.until_gone()
     before = descriptors()
-    asking = True
 
     async def keep_asking() -> None:
-        while asking:
+        while site.asking:
             await site.ask()
             await asyncio.sleep(0.02)
 
@@ -102,7 +109,7 @@ async def site() -> AsyncIterator[Site]:
     try:
         yield site
     finally:
-        asking = False
+        site.asking = False
         await normal
         try:
             await site.until_gone()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from webfw.netutil import add_accept_handler, bind_sockets, bind_unix_socket, sockets
+from webfw.netutil.sockets import reset_on_close
 
 Info = tuple[Any, Any, int, str, Any]
 
@@ -319,3 +320,29 @@ async def test_another_error_is_logged(expect_log: Any) -> None:
         (await accepted.get()).close()
     remove()
     close_all(real, client)
+
+
+def test_a_close_may_drop_what_is_not_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.socket()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.connect(listener.getsockname())
+        ours, _ = listener.accept()
+    ours.setblocking(False)
+    sent = ours.send(b"x" * 1_000_000)
+    reset_on_close(ours)
+    ours.close()
+    peer.settimeout(5)
+    got = []
+    with pytest.raises(ConnectionResetError):
+        got.extend(len(peer.recv(65536)) for _ in range(sent))
+    assert sum(got) < sent
+    peer.close()
+    reset_on_close(ours)  # closed already
+    reset_on_close(None)
+    one, other = socket.socketpair()
+    reset_on_close(one)
+    one.send(b"x")
+    one.close()
+    assert other.recv(10) == b"x"
+    other.close()

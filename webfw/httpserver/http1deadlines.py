@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from webfw.iostream import StreamClosedError
 from webfw.log import gen_log
+from webfw.netutil.sockets import reset_on_close
 from webfw.sansio.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ class Deadlines:
                 slow = self._is_slow(now)
                 if slow:
                     gen_log.info("%s: cut, since it %s", self.context, slow)
+                    reset_on_close(self.wire.get_extra_info("socket"))
                     self.abort()
                     return
                 self._schedule_stall()

@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import stat
+import struct
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,7 +12,15 @@ from weakref import WeakKeyDictionary
 from webfw.ioloop import IOLoop
 from webfw.log import app_log
 
-__all__ = ["DEFAULT_BACKLOG", "add_accept_handler", "backlog_of", "bind_sockets", "bind_unix_socket"]
+__all__ = [
+    "ACCEPT_PAUSE",
+    "DEFAULT_BACKLOG",
+    "add_accept_handler",
+    "backlog_of",
+    "bind_sockets",
+    "bind_unix_socket",
+    "reset_on_close",
+]
 
 #: Connections the kernel queues before they are accepted.
 DEFAULT_BACKLOG = 128
@@ -21,6 +30,9 @@ ACCEPT_PAUSE = 1.0
 
 #: What the system is out of when accept() fails but the listening socket is sound.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+#: ``struct linger``: on, and no seconds.
+_AT_ONCE = struct.pack("ii" if os.name == "posix" else "hh", 1, 0)
 
 #: Attempts to find a port that is free for every family when any port will do.
 _PORT_ATTEMPTS = 20
@@ -32,6 +44,20 @@ _backlogs: "WeakKeyDictionary[socket.socket, int]" = WeakKeyDictionary()
 def backlog_of(sock: socket.socket) -> int:
     """Return the backlog a socket of `bind_sockets` or `bind_unix_socket` was given, else the default."""
     return _backlogs.get(sock, DEFAULT_BACKLOG)
+
+
+def reset_on_close(sock: Any) -> None:
+    """Have the close of a connection drop what its peer has not taken (SO_LINGER), and reset it.
+
+    Else the kernel goes on sending what it holds after the close, megabytes maybe, at whatever pace the peer likes.
+
+    :param sock: of TCP; anything else, or None, is left as it is.
+    """
+    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        except OSError:  # closed already
+            pass
 
 
 def bind_sockets(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from webfw.ioloop import deadlines
 from webfw.log import gen_log
+from webfw.netutil.sockets import reset_on_close
 from webfw.sansio.websocket import CloseCode
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Deadlines:
             self._stall_at = inf
             if self.wire.taken() == self._stall_mark:
                 gen_log.info("%s: cut, since it takes no more of its messages", self._name())
+                reset_on_close(self.wire.get_extra_info("socket"))
                 self._ends("timeout")
                 self.abort()
             else:
