@@ -40,6 +40,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Started in the background by a shell: programs under test would ignore it too, and the Ctrl-C of tests.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("hypothesis_profile", default=None) is None:
         hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "webfw")
 
