@@ -10,7 +10,12 @@ from webfw.asgi import ASGIContainer
 from webfw.cli.applications import Place, Site, assemble, load, places
 from webfw.cli.errors import CommandError
 from webfw.cli.sources import read_configuration
-from webfw.httputil import HTTPHeaders, HTTPServerRequest
+from webfw.httputil import (
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    HTTPServerRequest,
+)
 from webfw.testing import Client
 from webfw.web import Application, RequestHandler
 from webfw.wsgi import WSGIContainer
@@ -68,13 +73,25 @@ async def test_by_host_and_path() -> None:
         ("shopxexample", "/", "any /"),
     ]:
         assert await ask(site, path, host) == answer, (host, path)
+        assert await ask(Watched(site), path, host) == answer, (host, path)
     assert len(site.applications()) == 5
+
+
+class Watched(HTTPServerConnectionDelegate):
+    """Asks for delegates, as who watches requests in Tornado's way does."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
+        return self.site.start_request(server_conn, request_conn)
 
 
 async def test_nobody_for_a_host() -> None:
     site = await assemble([Place("a:b", host="only.example")], [native("only")], {})
     assert await ask(site, "/", "only.example") == "only /"
     assert (await ask(site, "/", "other")).startswith("404")
+    assert (await Client(site).post("/", body=b"x" * 100, headers={"Host": "other"})).code == 404
 
 
 async def test_draining_reaches_all() -> None:
@@ -155,6 +172,18 @@ async def test_a_function_of_one_request() -> None:
         request.connection.respond(200, "OK", HTTPHeaders({"Content-Length": "4"}), b"call")
 
     assert await ask(await assemble([Place("a:b")], [callback], {}), "/", "x") == "call"
+
+    async def coroutine(request: HTTPServerRequest) -> None:
+        callback(request)
+
+    class Delegate(HTTPServerConnectionDelegate):
+        def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
+            return native("delegate").start_request(server_conn, request_conn)
+
+    wanted = [Place("a:b", path="/f"), Place("a:c", path="/c"), Place("a:d")]
+    site = await assemble(wanted, [callback, coroutine, Delegate()], {})
+    assert await ask(site, "/f", "x") == await ask(site, "/c", "x") == "call"
+    assert await ask(site, "/", "x") == "delegate /"
 
 
 def configured(tmp_path: Path, toml: str, **flags: Any) -> list[Place]:

@@ -224,6 +224,34 @@ def test_metrics_are_summed_over_the_workers(serve: Start, free_port: int) -> No
     assert command.stop(signal.SIGTERM)[0] == 0
 
 
+def test_lines_and_metrics_of_three_kinds(webfw_command: Start, tmp_path: Path, free_port: int) -> None:
+    """What has no routes that webfw knows goes by the path it is mounted at."""
+    pytest.importorskip("prometheus_client")
+    (tmp_path / "service_app.py").write_text(
+        APP + "async def asgi(scope, receive, send):\n"
+        "    assert scope['type'] == 'http'\n"
+        "    await send({'type': 'http.response.start', 'status': 201, 'headers': []})\n"
+        "    await send({'type': 'http.response.body', 'body': dict(scope['headers'])[b'x-request-id']})\n"
+    )
+    (tmp_path / "webfw.toml").write_text(
+        'app = "service_app:app"\nbind = "127.0.0.1:0"\nrequest-id = true\nmetrics = true\n'
+        f'admin = "127.0.0.1:{free_port}"\naccess-log-format = "%(route)s %(target)s %(status)d %(request_id)s"\n'
+        '[[apps]]\napp = "service_app:wsgi"\npath = "/shop"\n'
+        '[[apps]]\napp = "service_app:asgi"\npath = "/api"\nhost = "*.example"\n'
+    )
+    command = webfw_command("serve", cwd=tmp_path)
+    url = command.url()
+    for route, path, status in (("/", "/?x", 200), ("/shop", "/shop/a", 200), ("/api", "/api", 201)):
+        answer = ask(url, path, Host="a.example")
+        assert answer[0] == status
+        line = command.read_until(r"(\S+) (\S+) (\d+) (\S+)$")
+        assert line.groups() == (route, path, str(status), answer[1].split()[0])
+    text = ask(f"http://127.0.0.1:{free_port}", "/metrics")[1]
+    for route, status in (("/", 200), ("/shop", 200), ("/api", 201)):
+        assert f'webfw_http_requests_total{{method="GET",route="{route}",status="{status}"}} 1.0' in text
+    assert command.stop(signal.SIGTERM)[0] == 0
+
+
 def test_metrics_need_an_address(serve: Start) -> None:
     status, _, errors = serve("--metrics").end()
     assert (status, errors) == (

@@ -2,8 +2,9 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from webfw.asgi import ASGIContainer
@@ -11,8 +12,12 @@ from webfw.asgi.lifespan import Mode
 from webfw.cli.errors import USAGE, CommandError
 from webfw.cli.sources import Configuration
 from webfw.cli.target import check_target, interface_of, load_failure, load_target
+from webfw.httpserver import Exchange
+from webfw.httpserver.adapters import begin_with_callback, begin_with_delegate, hand_over
+from webfw.httpserver.exchange import Begin
 from webfw.httputil import HTTPServerConnectionDelegate, HTTPServerRequest
 from webfw.routing import AnyMatches, HostMatches, Matcher, PathMatches, Rule, RuleRouter
+from webfw.routing.delegates import CallableDelegate, NotFoundDelegate
 from webfw.web import Application, RequestHandler
 from webfw.wsgi import WSGIContainer
 
@@ -165,7 +170,26 @@ class Site(RuleRouter):
             zip(wanted, callbacks, strict=True),
             key=lambda pair: (pair[0].host is None, (pair[0].host or "").startswith("*"), -len(pair[0].path)),
         )
-        super().__init__([_rule(place, callback) for place, callback in pairs])
+        ways = [(_matchers(place), place.path or None, callback) for place, callback in pairs]
+        super().__init__([_rule(matchers, callback) for matchers, _, callback in ways])
+        self._ways = [(matchers, path, _begin_of(callback)) for matchers, path, callback in ways]
+
+    def begin(self, exchange: Exchange) -> Awaitable[None] | None:
+        """Take an exchange from the server (`httpserver.Begin`), for the application whose it is.
+
+        It gets the exchange as if it were alone, where a router would give it a message without what the server knows.
+        """
+        request = exchange.request
+        assert request is not None
+        for matchers, path, begin in self._ways:
+            for matcher in matchers:
+                if matcher.match(request) is None:
+                    break
+            else:
+                if exchange.record is not None:
+                    exchange.record.route = path  # unless it has routes of its own
+                return begin(exchange)
+        return hand_over(exchange, NotFoundDelegate(exchange))
 
     def start_draining(self, timeout: float) -> None:
         """Tell all applications that the server is going away."""
@@ -179,14 +203,44 @@ class Site(RuleRouter):
         return [callback for callback in self.callbacks if isinstance(callback, Application)]
 
 
-def _rule(place: Place, callback: Callback) -> Rule:
-    matcher: Matcher = AnyMatches()
-    target: Any = callback
-    if place.path:
-        matcher = PathMatches(re.escape(place.path) + "(?:/.*)?")
+def _matchers(place: Place) -> list[Matcher]:
+    """What a request to a place matches."""
+    matchers: list[Matcher] = []
     if place.host is not None:
-        if place.path:
-            target = RuleRouter([Rule(matcher, callback)])
         name = place.host.removeprefix("*.")
-        matcher = HostMatches((r"(?:[^.]+\.)+" if place.host.startswith("*") else "") + re.escape(name))
-    return Rule(matcher, target)
+        matchers.append(
+            HostMatches((r"(?:[^.]+\.)+" if place.host.startswith("*") else "") + re.escape(name))
+        )
+    if place.path:
+        below = PathMatches(re.escape(place.path) + "(?:/.*)?")
+        below.route = place.path
+        matchers.append(below)
+    return matchers or [AnyMatches()]
+
+
+def _rule(matchers: Sequence[Matcher], callback: Callback) -> Rule:
+    """The same for those who ask the router, such as instrumentation that watches delegates."""
+    *outer, last = matchers
+    rule = Rule(last, callback)
+    for matcher in reversed(outer):
+        rule = Rule(matcher, RuleRouter([rule]))
+    return rule
+
+
+def _begin_of(callback: Any) -> Begin:
+    begin: Begin | None = getattr(callback, "begin", None)
+    if begin is not None:
+        return begin
+    if isinstance(callback, HTTPServerConnectionDelegate):
+        return begin_with_delegate(callback)
+    if inspect.iscoroutinefunction(callback):
+        return partial(_begin_coroutine, callback)
+    return begin_with_callback(callback)
+
+
+def _begin_coroutine(
+    callback: Callable[[HTTPServerRequest], Any], exchange: Exchange
+) -> Awaitable[None] | None:
+    """Run it as a task, as a router does."""
+    assert exchange.request is not None
+    return hand_over(exchange, CallableDelegate(callback, exchange.request))
