@@ -242,7 +242,11 @@ def test_fastapi() -> None:
         ({"xheaders": True, "bind": [":80"]}, "note", "not only the proxy can connect to :80"),
         ({"xheaders": True, "bind": ["unix:x", "some.host:80"]}, "note", "connect to some.host:80"),
         ({"trusted_downstream": ["10.0.0.1"]}, "warning", "no effect without xheaders or proxy_protocol"),
-        ({"proxy_protocol": True, "bind": ["unix:/a", ":80"]}, "warning", "no effect on :80 without trusted_downstream"),
+        (
+            {"proxy_protocol": True, "bind": ["unix:/a", ":80"]},
+            "warning",
+            "no effect on :80 without trusted_downstream",
+        ),
         ({"max_requests_jitter": 5}, "warning", "no effect without max_requests"),
     ],
 )
