@@ -94,6 +94,70 @@ async def test_memory_is_bounded_and_the_rest_is_in_a_file() -> None:
     assert outlet._file is None
 
 
+@pytest.mark.parametrize(
+    "chunks", [[b"x" * 3_000_000], [b"x" * 50_000] * 60, [b"x"] * 10 + [b"y" * 2_000_000, b"z"]]
+)
+async def test_a_client_that_is_quick_enough_needs_no_file(
+    monkeypatch: pytest.MonkeyPatch, chunks: list[bytes]
+) -> None:
+    monkeypatch.setattr(room, "PATIENCE", 60.0)
+    monkeypatch.setattr(room.tempfile, "TemporaryFile", None)
+    exchange = Exchange(slow=True)
+    way = Way(exchange)
+    thread = way.produce(chunks)
+    most = 0
+    while not way.ends:
+        most = max(most, way.outlet._size)
+        exchange.take()
+        await asyncio.sleep(0)
+    thread.join()
+    assert way.ends == [None]
+    assert b"".join(exchange.sent) == b"".join(chunks)
+    assert most <= room.MEMORY
+
+
+async def test_a_response_waits_for_its_client_but_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "PATIENCE", 0.001)
+    exchange = Exchange(slow=True)
+    way = Way(exchange)
+    way.produce([b"x" * 2_000_000]).join()
+    assert way.outlet._file is not None
+    assert way.outlet._patience <= 0
+    while way.outlet._file is not None or way.outlet._chunks:
+        await asyncio.sleep(0)
+        exchange.take()
+    monkeypatch.setattr(way.outlet._lock, "wait_for", None)
+    way.produce([b"x" * 2_000_000]).join()  # to the file, at once
+    while not way.ends:
+        await asyncio.sleep(0)
+        exchange.take()
+    assert way.failed is None
+    assert len(b"".join(exchange.sent)) == 4_000_000
+
+
+async def test_who_waits_for_a_quick_client_learns_that_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "PATIENCE", 60.0)
+    exchange = Exchange(slow=True)
+    way = Way(exchange)
+    thread = way.produce([b"x" * 2_000_000])
+    await until(lambda: way.outlet._size > room.MEMORY - room.PIECE)
+    way.outlet.close()
+    thread.join(10)
+    assert isinstance(way.failed, ClientDisconnected)
+    exchange.take()
+
+
+async def test_on_the_loop_nobody_waits_for_a_quick_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "PATIENCE", 60.0)
+    exchange = Exchange()
+    way = Way(exchange)
+    way.outlet.put(b"x" * 2_000_000)
+    assert way.outlet._file is not None
+    way.outlet.complete()
+    await until(lambda: way.ends)
+    assert len(b"".join(exchange.sent)) == 2_000_000
+
+
 async def test_back_to_memory_when_the_file_has_been_read() -> None:
     exchange = Exchange(slow=True)
     way = Way(exchange)

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 from typing import IO, Any
 
 from webfw.httpserver import DONE, Exchange
@@ -18,6 +19,8 @@ MEMORY = 256 * 1024
 BURST = 1024 * 1024
 #: Bytes read from the file at once, and written to it: the loop waits for the lock that long, and no longer.
 PIECE = 64 * 1024
+#: Seconds in all that a thread waits for a quick client to make room in memory, before the rest goes to a file.
+PATIENCE = 0.05
 #: Seconds after which a thread that waits for its client looks whether there still is a loop.
 LOOK_AROUND = 5.0
 
@@ -47,6 +50,7 @@ class Outlet:
         "_full",
         "_lock",
         "_moved",
+        "_patience",
         "_post",
         "_read",
         "_size",
@@ -78,6 +82,7 @@ class Outlet:
         self._waiting = False
         #: Whether the thread waits for the client, and whether it has put something since it was last asked.
         self._full = self._moved = False
+        self._patience = PATIENCE
 
     # In the thread.
 
@@ -90,32 +95,56 @@ class Outlet:
         with self._lock:
             if self._closed:
                 raise ClientDisconnected("the client has gone")
-            spill = self._file is not None or self._size + len(chunk) > MEMORY
-            if not spill:
-                self._chunks.append(chunk)
-                self._size += len(chunk)
-        if spill:
-            self._spill(chunk)
-        else:
+            fits = self._file is None and self._size + len(chunk) <= MEMORY
+            if fits:
+                self._keep(chunk)
+        if fits:
             self._wake()
+        else:
+            self._put_in_bits(chunk)
         if self._is_over():
             self._wait()
 
-    def _spill(self, chunk: bytes) -> None:
-        """Write a piece to the file, bit by bit, so that the loop need not wait for the whole of it."""
+    def _keep(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+
+    def _put_in_bits(self, chunk: bytes) -> None:
+        """Put a piece bit by bit: into memory as the client makes room there, or else to the file.
+
+        In neither case must the loop wait for the whole of it.
+        """
         view = memoryview(chunk)
         try:
             for begin in range(0, len(view), PIECE):
+                piece = view[begin : begin + PIECE]
                 with self._lock:
+                    fits = self._has_room(len(piece))
                     if self._closed:
                         raise ClientDisconnected("the client has gone")
-                    self._write(view[begin : begin + PIECE])
+                    if fits:
+                        self._keep(bytes(piece))
+                    else:
+                        self._write(piece)
                 self._wake()
         except OSError as error:
             if isinstance(error, ClientDisconnected):
                 raise
             self._post(partial(self._end, error))
             raise ClientDisconnected("the response cannot be kept") from error
+
+    def _has_room(self, size: int) -> bool:
+        """Whether there is room in memory; a client that is quick enough has a moment to make some."""
+        if self._file is not None:
+            return False
+        if self._size + size <= MEMORY:
+            return True
+        if self._patience <= 0 or asyncio._get_running_loop() is not None:
+            return False
+        begun = monotonic()
+        room = self._lock.wait_for(lambda: self._closed or self._size <= MEMORY // 2, self._patience)
+        self._patience -= monotonic() - begun
+        return room
 
     def _write(self, piece: memoryview) -> None:
         if self._file is None:
@@ -194,7 +223,8 @@ class Outlet:
             else:
                 self._woken = False
                 return None, self._complete
-            if not self._is_over():
+            # Who waits for room is woken when there is much of it, not for every piece.
+            if not self._is_over() and (self._size <= MEMORY // 2 or self._file is not None):
                 self._lock.notify_all()
             return chunk, False
 
