@@ -1,8 +1,8 @@
-"""The figures in README.md, written between marks from bench/results, so that they are what was measured.
+"""The figures in README.md and other pages, written between marks from bench/results: they are what was measured.
 
     python -m bench readme [--check]
 
-What stands between ``<!-- bench: NAME -->`` and ``<!-- /bench -->`` is made from bench/results/NAME.json.
+What stands between ``<!-- bench: NAME -->`` and ``<!-- /bench -->`` is the part of that name, made from bench/results.
 """
 
 import argparse
@@ -14,12 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import http as http_bench
+from bench import report
+from bench import stages as stages_bench
 from bench.charts import RESULTS, provenance
 from bench.peers import ROOT
 
 __all__ = ["filled", "main"]
 
 README = ROOT / "README.md"
+PAGES = [README, ROOT / "bench" / "README.md", ROOT / "docs" / "topics" / "performance.md"]
 CHARTS = "docs/_static"
 PART = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
@@ -152,10 +156,74 @@ def client(figures: Mapping[str, Any]) -> list[str]:
     return [*lines_of(["client", *loads], lines), "", sentence(figures), *absent(figures)]
 
 
-PARTS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
-    "http": http,
-    "websocket": websocket,
-    "client": client,
+def floor(figures: Mapping[str, Any]) -> list[str]:
+    """What is below a server, and what some put on top."""
+    rows: Rows = figures["shapes"]["hello, 1 field"]
+    names = {
+        "floor": "a loop on epoll in C, fixed answer",
+        "granian-rsgi": "granian, HTTP in Rust, a bare application",
+        "webfw": "webfw, a handler",
+        "uvicorn": "uvicorn, a bare ASGI application",
+        "tornado": "Tornado, a handler",
+    }
+    lines = [
+        [name, *(cell(rows.get(peer), key) for key in ("user_us", "system_us", "total_us"))]
+        for peer, name in names.items()
+    ]
+    return [
+        *lines_of(["one process, 64 connections", "user µs", "system µs", "total µs"], lines),
+        "",
+        sentence(figures),
+    ]
+
+
+def stages(figures: Mapping[str, Any]) -> list[str]:
+    about = figures["machine"]
+    how = f"`python -m bench stages`, the quickest of {figures['rounds']} rounds."
+    return [
+        stages_bench.table(figures["native"], figures["pure"]),
+        "",
+        f"{about['cpu']}, Python {about['python']}; {how}",
+    ]
+
+
+def http_tables(figures: Mapping[str, Any]) -> list[str]:
+    lines = [sentence(figures), *absent(figures), ""]
+    for title, rows in figures["shapes"].items():
+        lines += [http_bench.table(title, rows), ""]
+    lines += [http_bench.memory_table(figures["memory"]), ""]
+    return [*lines, *(f"* {line}" for line in http_bench.verdicts(figures))]
+
+
+def load_tables(figures: Mapping[str, Any]) -> list[str]:
+    """Every load of a measurement, whose rows are costs."""
+    lines = [sentence(figures), *absent(figures), ""]
+    loads: Mapping[str, Rows] = figures.get("loads") or figures["requests"]
+    for title, rows in loads.items():
+        if all("total_us" in row for row in rows.values()):
+            rates = (report.RATE, report.MESSAGES)
+            known = [rate for rate in rates if all(_shows(rate, row) for row in rows.values())]
+            lines += [report.table(title, rows, [*report.COSTS, *known]), ""]
+    return lines[:-1]
+
+
+def _shows(column: report.Column, row: Row) -> bool:
+    try:
+        return bool(column.cell(row))
+    except KeyError:
+        return False
+
+
+#: By name, the file each part is made from, and how.
+PARTS: dict[str, tuple[str, Callable[[Mapping[str, Any]], list[str]]]] = {
+    "http": ("http", http),
+    "websocket": ("websocket", websocket),
+    "client": ("client", client),
+    "floor": ("http", floor),
+    "stages": ("stages", stages),
+    "http_tables": ("http", http_tables),
+    "websocket_tables": ("websocket", load_tables),
+    "wsgi_tables": ("wsgi", load_tables),
 }
 
 
@@ -163,10 +231,11 @@ def filled(text: str, results: Path = RESULTS) -> str:
     """A page with its marked parts made anew; one whose figures are not there stays as it is."""
 
     def part(found: re.Match[str]) -> str:
-        path = results / f"{found[2]}.json"
+        name, make = PARTS[found[2]]
+        path = results / f"{name}.json"
         if not path.exists():
             return found[0]
-        lines = PARTS[found[2]](json.loads(path.read_text(encoding="utf-8")))
+        lines = make(json.loads(path.read_text(encoding="utf-8")))
         return found[1] + "\n".join(lines) + "\n" + found[3]
 
     return PART.sub(part, text)
@@ -180,14 +249,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--check", action="store_true", help="write nothing; fail where it is not what was measured"
     )
     options = made.parse_args(argv)
-    text = README.read_text(encoding="utf-8")
-    new = filled(text)
+    differing = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        new = filled(text)
+        if new != text:
+            differing.append(page.name)
+        if not options.check:
+            page.write_text(new, encoding="utf-8")
+            print(page)
     if options.check:
-        print("as measured" if new == text else "differs from bench/results: python -m bench readme")
-        return int(new != text)
-    README.write_text(new, encoding="utf-8")
-    print(README)
-    return 0
+        print(
+            f"differs from bench/results: {differing}: python -m bench readme" if differing else "as measured"
+        )
+    return int(bool(differing) and options.check)
 
 
 if __name__ == "__main__":

@@ -40,10 +40,12 @@ def figures() -> dict[str, Any]:
     }
 
 
-def test_the_readme_is_as_measured() -> None:
+@pytest.mark.parametrize("page", readme.PAGES, ids=lambda page: str(page.relative_to(readme.ROOT)))
+def test_a_page_is_as_measured(page: Path) -> None:
     """Mended by `python -m bench readme`."""
-    text = readme.README.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     assert readme.filled(text) == text
+    assert {found[2] for found in readme.PART.finditer(text)} <= readme.PARTS.keys()
 
 
 @pytest.mark.parametrize("name", ["http", "websocket"])
@@ -108,7 +110,7 @@ def test_it_can_be_checked(
 ) -> None:
     page = tmp_path / "README.md"
     page.write_text("<!-- bench: http -->\nmade up\n<!-- /bench -->\n")
-    monkeypatch.setattr(readme, "README", page)
+    monkeypatch.setattr(readme, "PAGES", [page])
     assert readme.main(["--check"]) == 1
     assert "differs from bench/results" in capsys.readouterr().out
     assert readme.main([]) == 0
