@@ -330,7 +330,7 @@ class HTTP1Connection(HTTPConnection):
         else:
             if 100 <= start_line.code < 200 and start_line.code != 101:
                 line = status_line(start_line.code, start_line.reason)
-                return self._send(encode_head(line, headers.get_all()))
+                return self._send(encode_head(line, headers.fields()))
             asked = self._request
             out = Framing(close=self.no_keep_alive or (asked is not None and not asked.keep_alive))
             data = out.response(start_line, headers, asked)
