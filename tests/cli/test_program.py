@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from webfw.cli.program import tree_settings
+from webfw.cli.sources import read_configuration
 from webfw.process.fork import PROCESS_TREE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +90,12 @@ class Site:
             if what(who):
                 return who
             assert time.monotonic() < deadline, who
+
+
+@pytest.mark.parametrize(("seconds", "patience"), [(30.0, 33.0), (0.5, 2.0), (0.0, 1.0)])
+def test_who_drains_has_time_for_applications_to_end(seconds: float, patience: float) -> None:
+    settings = tree_settings(read_configuration({"graceful_timeout": seconds, "drain_delay": 1.0}, {}))
+    assert settings.graceful_timeout == patience
 
 
 def test_two_workers(serve: Start) -> None:
