@@ -21,6 +21,7 @@ BIND ?= 127.0.0.1:8000
 DEMO ?= hello
 # Percent of the lines of webfw/ that the suite must run, which test-slow measures.
 COVERAGE ?= 95
+# How long each fuzz target runs; 0: not at all.
 FUZZ_SECONDS ?= 120
 PYTEST_ARGS ?=
 

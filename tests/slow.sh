@@ -11,26 +11,25 @@ part() { # part NAME COMMAND...: run it, remember a failure
   "$@" || failed+=("$name")
 }
 
-# Two cores do two parts in the time of the longer one: begin NAME COMMAND... starts one beside others, and `finish`
-# waits for all that were begun and shows what each had to say.
+# Two cores do two parts in the time of the longer one: begin NAME COMMAND... starts one beside others, and
+# finish NAME... waits for some that were begun and shows what each had to say.
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
-begun=()
+declare -A begun=()
 begin() {
   local name=$1
   shift
-  begun+=("$name")
   { "$@" </dev/null; echo $? >"$logs/$name.status"; } >"$logs/$name" 2>&1 &
+  begun[$name]=$!
 }
 finish() {
-  wait
   local name
-  for name in "${begun[@]}"; do
+  for name in "$@"; do
+    wait "${begun[$name]}"
     printf '\n== %s\n' "$name"
     cat "$logs/$name"
     [ "$(cat "$logs/$name.status" 2>/dev/null)" = 0 ] || failed+=("$name")
   done
-  begun=()
 }
 
 interpreters() { # the newest of each other supported minor version, one per line
@@ -62,6 +61,7 @@ on_interpreter() { # on_interpreter VERSION PATH [OPTION...]: the fast suite on 
 }
 
 fuzz() { # each target for FUZZ_SECONDS, two at a time, with what the parts beside it leave of the processors
+  [ "${FUZZ_SECONDS:-120}" -gt 0 ] || return 0
   nice -n 19 $python -m tests.fuzz --seconds "${FUZZ_SECONDS:-120}" --jobs 2
 }
 
@@ -70,27 +70,30 @@ beside_uvloop() { # what is done while the suite runs on uvloop
   WEBFW_SPEEDUPS=0 $python -m pytest -q -p no:cacheprovider \
     tests/sansio tests/httputil tests/websocket tests/conformance/test_websocket_*.py || return 1
   echo "manual"
-  make --no-print-directory docs || return 1
-  echo "fuzzing"
-  fuzz
+  make --no-print-directory docs
 }
+
+begin "fuzzing" fuzz # beside all others
 
 # The newest measures the coverage: from 3.12 on that costs little, before it makes the suite half as long again.
 newest=$(interpreters | tail -n 1 | cut -d ' ' -f 1)
+others=()
 while read -r minor version path; do
   measure=()
   if [ "$minor" = "$newest" ] && [ "$minor" != 3.11 ]; then
     measure=(--cov --cov-report=term "--cov-fail-under=${COVERAGE:-95}")
   fi
   COVERAGE_CORE=sysmon begin "Python $version" on_interpreter "$version" "$path" "${measure[@]}"
+  others+=("Python $version")
 done < <(interpreters)
-finish
+finish "${others[@]}"
 [ -n "$newest" ] && [ "$newest" != 3.11 ] || echo "coverage: not measured, since no other Python from 3.12 on was found"
 begin "uvloop" $python -m pytest -q -p no:cacheprovider --loop uvloop --ignore=tests/browser
-begin "C module, manual, fuzzing" beside_uvloop
-finish
+begin "C module, manual" beside_uvloop
+finish "uvloop" "C module, manual"
 part "programs for Tornado" environment programs $python programs # what tests/programs runs
 part "slow tests" $python -m pytest -q --slow -m slow
+finish "fuzzing"
 
 if [ ${#failed[@]} -gt 0 ]; then
   printf '\ntests/slow.sh: failed: %s\n' "$(printf '%s, ' "${failed[@]}" | sed 's/, $//')" >&2
