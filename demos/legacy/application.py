@@ -1,6 +1,8 @@
 """One port: a live page of native handlers, Flask below ``/flask``, Django below ``/django``."""
 
 import asyncio
+import shlex
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError(
         f"this demo shows Flask and Django beside native handlers, and {error.name} is not installed: "
-        "pip install flask django"
+        f"{shlex.quote(sys.executable)} -m pip install flask django"
     ) from None
 
 HERE = Path(__file__).parent

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -168,4 +169,5 @@ def test_says_what_is_missing(missing: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 3
     (line,) = done.stderr.splitlines()
-    assert f"{missing} is not installed: pip install flask django" in line
+    # The Python that runs the demo is the one that needs them.
+    assert f"{missing} is not installed: {shlex.quote(sys.executable)} -m pip install flask django" in line
