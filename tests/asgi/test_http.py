@@ -5,7 +5,9 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.asgi.apps import Part, body, echo, start
 from tests.web.conftest import Answer, Site, request
-from webfw.asgi import ApplicationError, ASGIContainer, ClientDisconnected
+from webfw.asgi import ApplicationError, ASGIContainer, ClientDisconnected, http
 from webfw.httpserver import HTTPServer
 from webfw.httputil import HTTPHeaders
 from webfw.netutil import bind_sockets
@@ -124,6 +126,41 @@ async def test_an_application_that_does_not_ask_holds_the_wire_back() -> None:
     assert asked.wire.reading
     assert sum(pieces) == 200_000
     assert max(pieces) <= 2 * 65_536
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="a Task begins in the next turn")
+async def test_an_application_that_does_not_wait_costs_no_turn_of_the_loop() -> None:
+    asked = site(Part(None, *HELLO))
+    asked.wire.feed(request("/"))
+    assert len(asked.wire.writes) == 1
+    asked.wire.feed(request("/", "POST", b"a body that is there"))
+    assert len(asked.wire.writes) == 2
+    asked.wire.feed(request("/") * 5)
+    assert asked.wire.sent.count(b"hello") == 7
+
+
+async def test_an_application_begins_with_its_body_or_in_the_next_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http, "EAGER", True)
+    app = Part(None, None, *HELLO)
+    asked = site(app)
+    asked.wire.feed(request("/", "POST", Content_Length="3") + b"ab")
+    assert not app.scope
+    await asked.settle()
+    assert app.heard == [{"type": "http.request", "body": b"ab", "more_body": True}]
+    assert Answer(await asked.send(b"c")).body == b"hello"
+    asked.wire.feed(request("/", "POST", b"abc"))
+    await asked.settle()
+    assert app.heard[2:] == [{"type": "http.request", "body": b"abc", "more_body": False}]
+    asked.wire.lose()
+    await asked.settle()
+    left = Part()
+    asked = site(left)
+    asked.wire.feed(request("/", "POST", Content_Length="3"))
+    asked.wire.lose()
+    await asked.settle()
+    assert not left.scope
 
 
 async def test_a_body_that_nobody_wants_is_dropped() -> None:
@@ -704,75 +741,72 @@ async def test_a_body_that_is_cut_short() -> None:
 # --- on real sockets ---
 
 
-@pytest.fixture
-def served() -> Iterator[Any]:
-    servers: list[HTTPServer] = []
-
-    def serve(app: Any, **options: Any) -> int:
-        server = HTTPServer(ASGIContainer(app, lifespan="off", **options))
-        (sock,) = bind_sockets(0, "127.0.0.1", socket.AF_INET)
-        server.add_sockets([sock])
-        servers.append(server)
-        return int(sock.getsockname()[1])
-
-    serve.servers = servers  # type: ignore[attr-defined]
-    yield serve
-    for server in servers:
+@asynccontextmanager
+async def served(app: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to a server with an application; both are gone at the end."""
+    server = HTTPServer(ASGIContainer(app, lifespan="off"))
+    (sock,) = bind_sockets(0, "127.0.0.1", socket.AF_INET)
+    server.add_sockets([sock])
+    reader, writer = await asyncio.open_connection("127.0.0.1", sock.getsockname()[1])
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
         server.stop()
+        await server.close_all_connections()
 
 
-async def test_streams_over_a_real_socket_wait_for_their_client(served: Any) -> None:
+async def test_streams_over_a_real_socket_wait_for_their_client() -> None:
     sent: list[int] = []
+    waiting = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send(start())
         for number in range(400):
+            asyncio.get_running_loop().call_later(
+                0.1, lambda number=number: len(sent) == number and waiting.set()
+            )
             await send(body(b"x" * 65_536, True))
             sent.append(number)
         await send(body())
 
-    reader, writer = await asyncio.open_connection("127.0.0.1", served(app), limit=2**16)
-    writer.write(request("/"))
-    await reader.readuntil(b"\r\n\r\n")
-    stuck = -1
-    while stuck != len(sent):
-        stuck = len(sent)
-        await asyncio.sleep(0.02)
-    assert stuck < 400
-    writer.write(b"")
-    total = 0
-    while piece := await reader.read(1 << 20):
-        total += len(piece)
-        if piece.endswith(b"0\r\n\r\n"):
-            break
-    assert total > 400 * 65_536
-    writer.close()
-    await served.servers[0].close_all_connections()
+    async with served(app) as (reader, writer):
+        writer.write(request("/"))
+        await reader.readuntil(b"\r\n\r\n")
+        await waiting.wait()
+        assert len(sent) < 400
+        total = 0
+        while size := int(await reader.readuntil(b"\r\n"), 16):
+            total += len(await reader.readexactly(size + 2)) - 2
+        assert total == 400 * 65_536
+        assert await reader.readexactly(2) == b"\r\n"
 
 
-async def test_a_file_over_a_real_socket(served: Any, tmp_path: Any) -> None:
+async def test_a_file_over_a_real_socket(tmp_path: Any) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"0123456789" * 100_000)
-    port = served(Part(start(), {"type": "http.response.pathsend", "path": str(file)}))
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(request("/"))
-    head = (await reader.readuntil(b"\r\n\r\n")).decode()
-    assert HTTPHeaders.parse(head.partition("\r\n")[2])["Content-Length"] == "1000000"
-    assert await reader.readexactly(1_000_000) == file.read_bytes()
-    writer.close()
-    await served.servers[0].close_all_connections()
+    async with served(Part(start(), {"type": "http.response.pathsend", "path": str(file)})) as (
+        reader,
+        writer,
+    ):
+        writer.write(request("/"))
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        assert HTTPHeaders.parse(head.partition("\r\n")[2])["Content-Length"] == "1000000"
+        assert await reader.readexactly(1_000_000) == file.read_bytes()
 
 
-async def test_a_file_whose_client_leaves(served: Any, tmp_path: Any) -> None:
+async def test_a_file_whose_client_leaves(tmp_path: Any) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"0" * 20_000_000)
     app = Part(start(), {"type": "http.response.pathsend", "path": str(file)})
-    reader, writer = await asyncio.open_connection("127.0.0.1", served(app))
-    writer.write(request("/"))
-    await reader.readuntil(b"\r\n\r\n")
-    writer.transport.abort()
-    while not app.ended:
-        await asyncio.sleep(0.001)
+    async with served(app) as (reader, writer):
+        writer.write(request("/"))
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+        while not app.ended:
+            await asyncio.sleep(0.001)
     assert isinstance(app.raised[0], ClientDisconnected)
 
 

@@ -109,7 +109,7 @@ async def test_what_stops_the_program_is_not_swallowed() -> None:
     class Stop(BaseException):
         pass
 
-    asked = site(Part(then=Stop()))
+    asked = site(Part(lambda: asyncio.sleep(0), then=Stop()))
     asked.wire.feed(request("/"))
     (run,) = asked.application.running
     with pytest.raises(Stop):

@@ -1,10 +1,11 @@
 """One HTTP request in an ASGI application: what it receives, and what it sends; how it runs is in ``run``."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable
 from typing import IO, TYPE_CHECKING, Any
 
-from webfw.asgi.response import COMPLETE, ApplicationError, type_of
+from webfw.asgi.response import COMPLETE, START, ApplicationError, type_of
 from webfw.asgi.run import Run
 from webfw.httpserver import DONE, Exchange
 from webfw.httputil import HTTPServerRequest
@@ -20,11 +21,14 @@ __all__ = ["HTTPRun"]
 #: Bytes of a request's body that are kept for an application that does not ask for them; above it, reading pauses.
 READ_AHEAD = 64 * 1024
 
+#: Whether a Task runs at once up to its first wait.
+EAGER = sys.version_info >= (3, 12)
+
 
 class HTTPRun(Run):
     """One request and its response."""
 
-    __slots__ = ("_complete", "_file", "_kept", "_told")
+    __slots__ = ("_beginning", "_complete", "_file", "_kept", "_told")
 
     def __init__(
         self,
@@ -38,6 +42,8 @@ class HTTPRun(Run):
         self._kept: bytes | bytearray = b""
         self._complete = not exchange.has_body
         self._told = False
+        #: The call that will run the application.
+        self._beginning: asyncio.Handle | None = None
         #: A body that is there already.
         self._file: IO[bytes] | None = None
 
@@ -52,12 +58,23 @@ class HTTPRun(Run):
             container = self.container
             if not container.ready:
                 return self._begin_later()
+            if EAGER and not self._complete:
+                # Most bodies come with their head: then the application need not begin by waiting for it.
+                self._beginning = self.loop.call_soon(self._launch)
+                return None
             self.launch(container.scopes.http(self.exchange, self.request, container.state))
             return None
         # RFC 9110 section 10.1.1: the client waits until somebody asks for the body.
         self._wanted = wanted = self.loop.create_future()
         begun = super().begin()
         return wanted if begun is None else self._both(begun, wanted)
+
+    def _launch(self) -> None:
+        """Run the application now, in a later call than `begin`, unless its client has gone."""
+        beginning, self._beginning = self._beginning, None
+        if beginning is not None and self.phase == START:
+            beginning.cancel()
+            self.launch(self.scope())
 
     async def _both(self, begun: Awaitable[None], wanted: "Future[None]") -> None:
         await begun
@@ -143,6 +160,8 @@ class HTTPRun(Run):
 
     def finish(self) -> None:
         self._complete = True
+        if self._beginning is not None:
+            self._launch()
         if self._waiters is not None:
             self._wake()
 
