@@ -26,6 +26,15 @@ class FakeLoop:
     def __init__(self) -> None:
         self.clock = 100.0
         self.timers: list[FakeTimer] = []
+        self.soon: list[Callable[[], None]] = []
+
+    def call_soon(self, callback: Callable[..., None], *args: Any) -> None:
+        self.soon.append(lambda: callback(*args))
+
+    def turn(self) -> None:
+        soon, self.soon = self.soon, []
+        for callback in soon:
+            callback()
 
     def time(self) -> float:
         return self.clock
@@ -149,6 +158,24 @@ def test_objects_may_come_and_go_during_a_sweep(loop: FakeLoop, sweeper: deadlin
     loop.advance(0.6)
     assert len(new.told) == 1
     assert len(sweeper) == 1
+
+
+def test_a_crowd_is_told_in_several_turns(loop: FakeLoop, sweeper: deadlines.Sweeper) -> None:
+    things = [Thing(101.0) for _ in range(2 * deadlines.BURST + 50)]
+    for thing in things:
+        sweeper.watch(thing, 4.0)
+    loop.advance(1.1)
+    assert sum(map(len, (thing.told for thing in things))) == deadlines.BURST
+    assert loop.pending() == []  # the next sweep comes when this one is over
+    sweeper.unwatch(things[-1])
+    things[-2].deadline = 150.0  # it has been heard of in between
+    loop.turn()
+    loop.turn()
+    assert not loop.soon
+    assert [len(thing.told) for thing in things] == [1] * (len(things) - 2) + [0, 0]
+    assert len(loop.pending()) == 1
+    loop.advance(60)
+    assert len(things[-2].told) == 1
 
 
 def test_an_object_that_raises_is_logged_and_unwatched(

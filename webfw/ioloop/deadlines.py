@@ -16,6 +16,9 @@ __all__ = ["MAX_INTERVAL", "MIN_INTERVAL", "Sweeper", "Watched", "for_loop"]
 MIN_INTERVAL = 0.01
 MAX_INTERVAL = 1.0
 
+#: How many are told in one turn of the loop: thousands may have begun together, and others are waiting.
+BURST = 100
+
 
 class Watched(Protocol):
     """What a `Sweeper` watches."""
@@ -75,11 +78,15 @@ class Sweeper:
 
     def _sweep(self) -> None:
         self._handle = None
-        watched = self._watched
         now = self.refresh()
-        # A list: an object told of its deadline may unwatch itself and others, or have new ones watched.
-        for obj in [obj for obj in watched if obj.deadline <= now]:
-            if obj not in watched:
+        self._tell([obj for obj in self._watched if obj.deadline <= now], now)
+
+    def _tell(self, due: list[Watched], now: float) -> None:
+        """Tell some of those whose deadline had passed, and the others in the next turns of the loop."""
+        watched = self._watched
+        for obj in due[:BURST]:
+            # One that was told of its deadline may have unwatched others, or have had them wait for longer.
+            if obj not in watched or obj.deadline > now:
                 continue
             # A border: one object that fails must not leave the others without their deadlines.
             try:
@@ -87,7 +94,9 @@ class Sweeper:
             except Exception:
                 watched.pop(obj, None)
                 app_log.error("Exception in deadline of %r", obj, exc_info=True)
-        if watched and self._handle is None:
+        if len(due) > BURST:
+            self._loop.call_soon(self._tell, due[BURST:], now)
+        elif watched and self._handle is None:
             self._schedule(min(watched.values()) / 4)
 
 
