@@ -22,6 +22,7 @@ from webfw.observe import (
     outgoing_fields,
     parse_traceparent,
 )
+from webfw.routing import AnyMatches, Rule, RuleRouter
 from webfw.web import Application, RequestHandler
 from webfw.wsgi import WSGIContainer
 
@@ -61,6 +62,13 @@ async def test_each_request_gets_an_id(sites: Sites) -> None:
         seen.add(name)
     assert len(seen) == 3
     assert current_request_id() is None
+
+
+async def test_behind_a_router_of_the_programs_own(sites: Sites) -> None:
+    router = RuleRouter([Rule(AnyMatches(), Application([("/", Tells)]))])
+    answer = await sites(router, server={"observer": RequestIds()}).ask("/")
+    assert answer.status == 200
+    assert answer.body.decode() == answer.headers["X-Request-ID"]
 
 
 async def test_each_maker_has_a_prefix_of_its_own(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,12 +34,19 @@ class RoutingDelegate(HTTPMessageDelegate):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         assert isinstance(start_line, RequestStartLine)
-        request = HTTPServerRequest(
-            connection=self.request_conn,
-            server_connection=self.server_conn,
-            start_line=start_line,
-            headers=headers,
-        )
+        # The server's own, which knows its id and what has been parsed of it, unless somebody in between has changed it.
+        request = getattr(self.request_conn, "request", None)
+        if (
+            not isinstance(request, HTTPServerRequest)
+            or request.headers is not headers
+            or (request.method, request.uri) != start_line[:2]
+        ):
+            request = HTTPServerRequest(
+                connection=self.request_conn,
+                server_connection=self.server_conn,
+                start_line=start_line,
+                headers=headers,
+            )
         self.delegate = self.router.find_handler(request)
         if self.delegate is None:
             app_log.debug("Delegate for %s %s request not found", start_line.method, start_line.path)
