@@ -10,7 +10,7 @@ import pytest
 from tests.asgi.apps import Part, body, echo, start
 from tests.web.conftest import Site, request
 from webfw.asgi import ASGIContainer, is_asgi_application
-from webfw.httpserver import HTTPServer
+from webfw.httpserver import HTTPServer, Observer
 from webfw.observe import AccessLog
 from webfw.routing import PathMatches, Rule, RuleRouter
 from webfw.testing import Client
@@ -270,6 +270,24 @@ async def test_a_log_that_fails_does_not_break_the_request(expect_log: Any) -> N
             ASGIContainer(echo, lifespan="off", log_function=log), raise_app_exceptions=False
         ).get("/x")
     assert answer.code == 200
+
+
+async def test_the_route_of_a_request_is_the_mount_or_the_pattern() -> None:
+    routes: list[str | None] = []
+
+    class Watch(Observer):
+        def ended(self, record: Any) -> None:
+            routes.append(record.route)
+
+    for target in (
+        ASGIContainer(echo, lifespan="off"),
+        ASGIContainer(echo, lifespan="off", mount="/api"),
+        Application([("/api.*", ASGIContainer(echo, lifespan="off", mount="/api"))]),
+        Application([("/api.*", ASGIContainer(echo, lifespan="off"))]),
+    ):
+        await Client(target, observer=Watch()).get("/api/x")
+    assert routes[:3] == [None, "/api", "/api"]
+    assert routes[3] is not None
 
 
 # --- the end ---

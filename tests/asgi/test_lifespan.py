@@ -169,6 +169,37 @@ async def test_a_startup_that_never_ends() -> None:
     assert isinstance(app.raised[0], asyncio.CancelledError)
 
 
+async def test_a_startup_that_nobody_waits_for_any_more_is_ended() -> None:
+    app = App(None, asyncio.Event())
+    container = ASGIContainer(app)
+    starting = asyncio.create_task(container.startup())
+    while not app.heard:
+        await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert isinstance(app.raised[0], asyncio.CancelledError)
+    app.steps = WHOLE
+    await container.startup()
+    await container.shutdown()
+
+
+async def test_a_shutdown_that_is_cut_ends_the_application() -> None:
+    app = App(None, STARTED, None, asyncio.Event())
+    container = ASGIContainer(app)
+    await container.startup()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await container.shutdown()
+    assert isinstance(app.raised[0], asyncio.CancelledError)
+
+
+async def test_where_a_lifespan_is_wanted_a_mistake_in_it_stops_the_start() -> None:
+    with pytest.raises(LifespanError, match=r"startup has failed: KeyError\('setting'\)") as caught:
+        await ASGIContainer(App(None, KeyError("setting")), lifespan="on").startup()
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
 async def test_a_shutdown_that_never_ends(expect_log: Any) -> None:
     app = App(None, STARTED, None, asyncio.Event())
     container = ASGIContainer(app, lifespan_timeout=0.01)
@@ -179,12 +210,14 @@ async def test_a_shutdown_that_never_ends(expect_log: Any) -> None:
 
 
 async def test_a_shutdown_that_fails(expect_log: Any) -> None:
-    for step, complaint in (
-        ({"type": "lifespan.shutdown.failed", "message": "lost"}, "shutdown has failed: lost"),
-        ({"type": "lifespan.shutdown.failed"}, "shutdown has failed: it does not say why"),
-        (ValueError("mine"), "Uncaught exception in the application's lifespan"),
+    failed = {"type": "lifespan.shutdown.failed", "message": "lost"}
+    for steps, complaint in (
+        ([failed], "shutdown has failed: lost"),
+        ([failed, ValueError("as frameworks do")], "shutdown has failed: lost"),
+        ([{"type": "lifespan.shutdown.failed"}], "shutdown has failed: it does not say why"),
+        ([ValueError("mine")], "Uncaught exception in the application's lifespan"),
     ):
-        container = ASGIContainer(App(None, STARTED, None, step))
+        container = ASGIContainer(App(None, STARTED, None, *steps))
         await container.startup()
         with expect_log("webfw.application", complaint):
             await container.shutdown()

@@ -145,6 +145,8 @@ class ASGIContainer(HTTPServerConnectionDelegate):
         record = exchange.record
         if record is not None:
             record.logged_by_application = self._has_own_log()
+            if record.route is None:
+                record.route = self.scopes.mount or None
         head: Any = request._head
         # Most requests offer no other protocol, which their head knows.
         if getattr(head, "upgrade", True) and is_handshake(request):
@@ -174,8 +176,16 @@ class ASGIContainer(HTTPServerConnectionDelegate):
         if loop is not self._loop or failed:
             self._use_loop(loop)
         self._by_request = False
-        if not self.ready:
-            await asyncio.shield(self._start())
+        if self.ready:
+            return
+        starting = self._start()
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Whoever wanted it wants it no more: the application is not to be left between two states.
+            starting.cancel()
+            await asyncio.wait([starting])
+            raise
 
     async def shutdown(self) -> None:
         """End: wait until the application has ended with every request, then end its lifespan.

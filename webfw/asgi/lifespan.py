@@ -98,6 +98,10 @@ class Lifespan:
         started = self._started
         return started.done() and not started.cancelled() and not started.exception() and started.result()
 
+    def _has_failed(self) -> bool:
+        """Whether the application has said that its shutdown has failed; frameworks go on to raise the same again."""
+        return self._shut_down.done() and bool(self._shut_down.result())
+
     async def _stop(self) -> None:
         """End the application's task, whatever it is doing."""
         task, self._task = self._task, None
@@ -117,7 +121,7 @@ class Lifespan:
         finally:
             if not self._started.done():
                 self._without(error)
-            elif error is not None and self._has_one():
+            elif error is not None and self._has_one() and not self._has_failed():
                 app_log.error("Uncaught exception in the application's lifespan", exc_info=error)
             if not self._shut_down.done():
                 self._shut_down.set_result("")
@@ -125,7 +129,10 @@ class Lifespan:
     def _without(self, error: Exception | None) -> None:
         """The application has ended without a word about its startup."""
         if self._mode == "on":
-            self._fail(f"the application has no lifespan{'' if error is None else f': {error!r}'}", error)
+            what = (
+                "the application's startup has failed" if self._asked else "the application has no lifespan"
+            )
+            self._fail(what if error is None else f"{what}: {error!r}", error)
             return
         if error is not None and self._asked and not isinstance(error, ApplicationError):
             # It may know what a lifespan is, and this be a mistake in it; "the server must continue" all the same.

@@ -6,6 +6,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from webfw.httpserver import Exchange, RequestContext
 from webfw.httputil import HTTPServerRequest
+from webfw.sansio.http1 import raw_fields
 from webfw.wsgi.environ import _distinguished_name
 
 __all__ = ["ASGI", "ScopeMaker"]
@@ -135,7 +136,7 @@ class ScopeMaker:
             ]
         else:
             if head.fields != memo.block:
-                memo.fields = _parsed(head.fields)
+                memo.fields = raw_fields(head.fields)
                 memo.block = head.fields
             fields = memo.fields.copy()
         record = exchange.record
@@ -144,15 +145,6 @@ class ScopeMaker:
             fields = [field for field in fields if field[0] != b"x-request-id"]
             fields.append((b"x-request-id", record.request_id.encode("latin-1")))
         return fields
-
-
-def _parsed(block: str) -> Fields:
-    """The fields of a block that has been validated."""
-    return [
-        (name.lower(), value.strip(b" \t\r"))
-        for name, colon, value in [line.partition(b":") for line in block.encode("latin-1").split(b"\n")]
-        if colon
-    ]
 
 
 def _client(request: HTTPServerRequest) -> tuple[str, int] | None:
