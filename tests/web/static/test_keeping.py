@@ -227,6 +227,7 @@ HOOKS: dict[str, Any] = {
     "compute_etag": lambda self: f'"{self.request.arguments["n"][0].decode()}"',
     "get_modified_time": lambda self: None,
     "set_headers": lambda self: None,
+    "should_return_304": lambda self: False,
 }
 
 

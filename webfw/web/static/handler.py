@@ -119,6 +119,9 @@ class StaticFileHandler(Keeping, Versions, RequestHandler):
         :param include_body: False sends the head alone.
         """
         if self._keeps and self._recall(path):
+            if self._content is not None and include_body and _wants_all(self.request):
+                self.write(self._content)
+                return DONE
             return self._respond(include_body)
         self.path = self.parse_url_path(path)
         absolute_path = self.get_absolute_path(self.root, self.path)
@@ -334,9 +337,6 @@ class StaticFileHandler(Keeping, Versions, RequestHandler):
         if self.should_return_304():
             self.set_status(304)
             return DONE
-        if self._content is not None and include_body and _lacks(self.request, "range"):
-            self.write(self._content)
-            return DONE
         size = self._sibling_size if self._sibling is not None else self.get_content_size()
         try:
             ranges = self._ranges(size)
@@ -525,6 +525,15 @@ def _lacks(request: HTTPServerRequest, name: str) -> bool:
     """Say whether no field of a request is named so (lower case; part of a name will do), if that is quick to tell."""
     head = request._head
     return head is not None and name not in head.fields.lower()
+
+
+def _wants_all(request: HTTPServerRequest) -> bool:
+    """Say whether a request has neither conditions nor ranges, if that is quick to tell."""
+    head = request._head
+    if head is None:
+        return False
+    fields = head.fields.lower()
+    return "if-" not in fields and "range" not in fields
 
 
 def _same(method: Any, other: Any) -> bool:

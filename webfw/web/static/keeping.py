@@ -9,7 +9,7 @@ from webfw.web.static.recent import Recent, Served
 
 __all__ = ["Keeping", "finds_alike"]
 
-# What finds a file and describes it: a class that does so in another way keeps nothing.
+# What finds a file, describes it and tells whether the client has it: a class that does so in its own way keeps nothing.
 _FINDING = (
     "parse_url_path",
     "get_absolute_path",
@@ -22,6 +22,7 @@ _FINDING = (
     "compute_etag",
     "set_etag_header",
     "set_headers",
+    "should_return_304",
     "_get_cached_version",
 )
 
