@@ -9,7 +9,7 @@ from webfw.web.static.recent import Recent, Served
 
 __all__ = ["Keeping", "finds_alike"]
 
-# What finds a file, describes it and tells whether the client has it: a class that does so in its own way keeps nothing.
+# What finds and describes a file, or tells that the client has it: a class that does so in its own way keeps nothing.
 _FINDING = (
     "parse_url_path",
     "get_absolute_path",
