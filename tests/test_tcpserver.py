@@ -404,6 +404,19 @@ async def test_many_that_come_at_once() -> None:
     server.stop()
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the system has no such option")
+async def test_the_kernel_keeps_little_for_a_client_that_does_not_read() -> None:
+    server = EchoServer()
+    server.listen(0, "127.0.0.1")
+    client = await connect(server)
+    await client.write(b"x\n")
+    await client.read_until(b"\n")
+    unsent = server.streams[0].socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+    assert 0 < unsent < 1_000_000
+    client.close()
+    server.stop()
+
+
 # --- TLS ---
 
 

@@ -15,6 +15,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -34,6 +35,9 @@ ARRIVAL_INTERVAL = 0.02
 
 #: Seconds a client has to complete the TLS handshake.
 TLS_HANDSHAKE_TIMEOUT = 60.0
+
+#: Bytes that the kernel keeps for a client beside those that are under way; it would take up to 4 MiB (Linux).
+UNSENT = 256 * 1024
 
 #: Connections accepted in one turn of asyncio's own loops.
 ACCEPT_BURST = 32
@@ -150,6 +154,7 @@ class TCPServer:
             context = ssl_options_to_context(self.ssl_options, server_side=True)
             self._tls = TLSSettings(context, server_side=True, server_hostname=None)
         for sock in sockets:
+            _keep_little_unsent(sock)
             fd = sock.fileno()
             self._sockets[fd] = sock
             listener = _Listener(io_loop, sock, self._make_wire)
@@ -307,6 +312,18 @@ class TCPServer:
         else:
             app_log.error("Error in connection callback", exc_info=exc)
         stream.close()
+
+
+def _keep_little_unsent(sock: socket.socket) -> None:
+    """Have the connections of a listening socket say soon that they are full (they inherit its options).
+
+    What a slow reader does not take is then held back in the program that makes it, and not in the kernel's memory.
+    Who reads fast is served no more slowly: less memory is walked through.
+    """
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if option is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):  # an old kernel
+            sock.setsockopt(socket.IPPROTO_TCP, option, UNSENT)
 
 
 class _Early:
