@@ -34,7 +34,7 @@ class RoutingDelegate(HTTPMessageDelegate):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         assert isinstance(start_line, RequestStartLine)
-        # The server's own, which knows its id and what has been parsed, unless somebody in between has changed it.
+        # The server's own, which knows its id and what has been parsed, unless somebody has changed it.
         request = getattr(self.request_conn, "request", None)
         if (
             not isinstance(request, HTTPServerRequest)
