@@ -1,6 +1,8 @@
 """How one request runs, whatever it is: its context, its time limit, and who has ended it."""
 
 import asyncio
+import os
+import sys
 from contextvars import ContextVar
 from typing import Any
 
@@ -11,6 +13,9 @@ from tests.web.conftest import Answer, Site, request
 from webfw.asgi import ASGIContainer, ClientDisconnected
 from webfw.asgi.run import Run, caused_by_leaving
 from webfw.observe import RequestIds
+
+HELLO_START = start(200, (b"content-length", b"5"))
+HELLO_BODY = body(b"hello")
 
 NAME: ContextVar[str] = ContextVar("name", default="nobody")
 
@@ -46,6 +51,32 @@ async def test_it_runs_as_a_task() -> None:
         await send(body(b"done"))
 
     assert (await site(app).ask("/")).body == b"done"
+
+
+async def test_a_plain_request_makes_no_more_calls_than_it_needs() -> None:
+    """Counted, not timed, so that a noisy machine cannot hide what creeps in."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(HELLO_START)
+        await send(HELLO_BODY)
+
+    asked = Site(ASGIContainer(app, lifespan="off"))
+    await asked.ask("/")
+    calls: list[str] = []
+
+    def count(frame: Any, event: str, arg: Any) -> None:
+        if event == "call" and os.sep + "asgi" + os.sep in frame.f_code.co_filename:
+            calls.append(frame.f_code.co_qualname)
+
+    sys.setprofile(count)
+    try:
+        asked.wire.feed(request("/"))
+        await asyncio.sleep(0)
+    finally:
+        sys.setprofile(None)
+    assert asked.wire.take().endswith(b"hello")
+    own = [name for name in calls if "<locals>" not in name]
+    assert len(own) <= 21, own
 
 
 async def test_an_application_that_takes_too_long(expect_log: Any) -> None:

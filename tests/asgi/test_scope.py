@@ -162,8 +162,28 @@ async def test_behind_a_proxy() -> None:
     asked, app = site(xheaders=True)
     await asked.ask("/", X_Forwarded_For="9.9.9.9", X_Forwarded_Proto="https")
     assert (app.scope["client"], app.scope["scheme"]) == (("9.9.9.9", 0), "https")
+    await asked.ask("/", X_Forwarded_For="8.8.8.8")
+    assert (app.scope["client"], app.scope["scheme"]) == (("8.8.8.8", 0), "http")
+    assert (b"x-forwarded-for", b"8.8.8.8") in app.scope["headers"]
     await asked.ask("/")
     assert (app.scope["client"], app.scope["scheme"]) == (("127.0.0.1", 54321), "http")
+    assert app.scope["headers"] == [(b"host", b"example.com")]
+    assert app.scope["server"] == ("127.0.0.1", 80)
+
+
+async def test_behind_a_proxy_the_server_is_looked_up_once_a_connection() -> None:
+    asked, _ = site(xheaders=True)
+    looked: list[str] = []
+    real = asked.wire.get_extra_info
+
+    def get_extra_info(name: str, default: Any = None) -> Any:
+        looked.append(name)
+        return real(name, default)
+
+    asked.wire.get_extra_info = get_extra_info  # type: ignore[method-assign]
+    for _ in range(3):
+        await asked.ask("/", X_Forwarded_For="9.9.9.9")
+    assert looked.count("sockname") == 1
 
 
 async def test_the_id_of_the_request_is_the_one_of_the_log() -> None:

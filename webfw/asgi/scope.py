@@ -29,15 +29,15 @@ _TLS_VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3
 
 
 class _Memo:
-    """What stays the same from one request of a connection to the next; kept as `RequestContext.memo`."""
+    """What stays the same from one request of a connection to the next; kept as its `RequestContext.memo`."""
 
     __slots__ = ("block", "client", "extensions", "fields", "maker", "server")
 
-    def __init__(self, maker: "ScopeMaker", exchange: Exchange, request: HTTPServerRequest) -> None:
+    def __init__(self, maker: "ScopeMaker", exchange: Exchange, context: Any) -> None:
         self.maker = maker
         self.block: str | None = None
         self.fields: Fields = []
-        self.client = _client(request)
+        self.client = _address(getattr(context, "address", None))
         self.server = _server(exchange.get_extra_info("sockname"))
         tls = exchange.get_extra_info("ssl_object")
         self.extensions = _HTTP_EXTENSIONS if tls is None else {**_HTTP_EXTENSIONS, "tls": _tls(tls)}
@@ -67,9 +67,13 @@ class ScopeMaker:
         raw = request.path
         if (self.mount or raw[:1] != "/") and not self._is_ours(raw):
             return None
-        memo = request.context.memo if type(request.context) is RequestContext else None
-        if type(memo) is not _Memo or memo.maker is not self:
-            memo = self._memo(exchange, request)
+        context = request.context
+        memo = context.memo if type(context) is RequestContext else None
+        if type(memo) is _Memo and memo.maker is self:
+            client = memo.client
+        else:
+            memo = self._memo(exchange, context)
+            client = _client(request)
         head = request._head
         if head is not None and head.fields == memo.block and exchange.record is None:
             headers = memo.fields.copy()
@@ -87,7 +91,7 @@ class ScopeMaker:
             "query_string": request.query.encode("latin-1"),
             "root_path": self.mount,
             "headers": headers,
-            "client": memo.client,
+            "client": client,
             "server": memo.server,
             "state": state.copy(),
             "extensions": memo.extensions,
@@ -119,11 +123,14 @@ class ScopeMaker:
         segments = path.split("/", len(self._segments))[: len(self._segments)]
         return [unquote_to_bytes(segment) for segment in segments] == self._segments
 
-    def _memo(self, exchange: Exchange, request: HTTPServerRequest) -> _Memo:
-        context = request.context
-        memo = _Memo(self, exchange, request)
-        if isinstance(context, RequestContext):
-            context.memo = memo
+    def _memo(self, exchange: Exchange, context: Any) -> _Memo:
+        """The memo of a connection; the context of a request that came through a proxy has none."""
+        own = getattr(exchange.server_connection, "context", context)
+        memo = getattr(own, "memo", None)
+        if type(memo) is not _Memo or memo.maker is not self:
+            memo = _Memo(self, exchange, own)
+            if isinstance(own, RequestContext):
+                own.memo = memo
         return memo
 
     def _headers(self, memo: _Memo, exchange: Exchange, request: HTTPServerRequest) -> Fields:
@@ -150,10 +157,14 @@ class ScopeMaker:
 def _client(request: HTTPServerRequest) -> tuple[str, int] | None:
     """Address and port of the client; port 0 for one that a proxy has told of, None where there is no address."""
     ip = request.remote_ip
-    address = getattr(request.context, "address", None)
-    if isinstance(address, tuple) and address:
-        return (address[0], address[1]) if address[0] == ip else (ip or "", 0)
+    own = _address(getattr(request.context, "address", None))
+    if own is not None and own[0] == ip:
+        return own
     return (ip, 0) if ip and ip != "0.0.0.0" else None
+
+
+def _address(address: Any) -> tuple[str, int] | None:
+    return (address[0], address[1]) if isinstance(address, tuple) and address else None
 
 
 def _server(address: Any) -> tuple[str, int | None] | None:
