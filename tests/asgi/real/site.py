@@ -158,6 +158,7 @@ class Site:
     async def _uvicorn(self) -> None:
         import uvicorn
 
+        self._loop = asyncio.get_running_loop()
         for name in ("uvicorn.error", "uvicorn.access"):
             logging.getLogger(name).disabled = True
         options: dict[str, Any] = {"lifespan": "on" if self._options.get("lifespan") == "on" else "auto"}
@@ -208,6 +209,15 @@ class Site:
         except (AssertionError, OSError, HTTPException, WebSocketException):
             return
         raise AssertionError(f"it no longer differs: {title}")
+
+    def settle(self) -> None:
+        """Have the server's loop do what it is about to: a client may have its answer before."""
+
+        async def turns() -> None:
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+        asyncio.run_coroutine_threadsafe(turns(), self._loop).result(10)
 
     def url(self, path: str = "/", scheme: str = "http") -> str:
         return f"{scheme}://127.0.0.1:{self.port}{path}"

@@ -369,7 +369,9 @@ def test_an_exception_before_the_response(site: Site, visitor: Visitor, logged: 
         # Starlette has answered before it raises, so that servers may log.
         assert (answer.status, answer.text) == (500, "Internal Server Error")
         assert site.recorder.last("/broken").ended == "RuntimeError"
-    with site.differs("a connection is kept when an application raises after its response was complete"):
+    with site.differs(
+        "a connection is kept when an application has made a mistake, and the response was complete"
+    ):
         assert visitor.get("/").text == "home"
 
 
