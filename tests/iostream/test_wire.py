@@ -328,3 +328,23 @@ def test_what_is_to_end_the_program_ends_the_loop(package: str, error: BaseExcep
     finally:
         far.close()
         loop.close()
+
+
+async def test_a_transport_that_closes_itself_is_closed() -> None:
+    """After a write has failed; it says so to the wire only in the next turn."""
+
+    class Failing:
+        closing = False
+
+        def is_closing(self) -> bool:
+            return self.closing
+
+        def write(self, data: bytes) -> None:
+            self.closing = True
+
+    wire = Wire(asyncio.get_running_loop(), lambda wire: None)
+    wire.connection_made(Failing())  # type: ignore[arg-type]
+    assert not wire.closed()
+    wire.write(b"x")
+    assert wire.closed()
+    assert not wire.closing

@@ -201,7 +201,8 @@ class Wire(asyncio.BufferedProtocol):
         The last cannot be told from a peer that is gone: a program that asks in ``on_connection_close``, or when it
         wakes up after that, must not go on waiting.
         """
-        return self.closing or self.eof
+        # A transport whose write has failed closes itself, and says so in the next turn.
+        return self.closing or self.eof or self.transport.is_closing()
 
     # What asyncio calls.
 
