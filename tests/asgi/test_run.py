@@ -76,7 +76,7 @@ async def test_a_plain_request_makes_no_more_calls_than_it_needs() -> None:
         sys.setprofile(None)
     assert asked.wire.take().endswith(b"hello")
     own = [name for name in calls if "<locals>" not in name]
-    assert len(own) <= 21, own
+    assert len(own) <= 19, own
 
 
 async def test_an_application_that_takes_too_long(expect_log: Any) -> None:

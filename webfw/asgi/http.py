@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable
+from math import inf
 from typing import IO, TYPE_CHECKING, Any
 
 from webfw.asgi.response import COMPLETE, START, ApplicationError, type_of
@@ -37,7 +38,17 @@ class HTTPRun(Run):
         request: HTTPServerRequest,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        super().__init__(container, exchange, request, loop)
+        # In one piece with `Run.__init__` and that of `Response`: it runs for every request.
+        self.loop = loop
+        self.exchange = exchange
+        self.request = request
+        self.container = container
+        self.phase = START
+        self.status = 0
+        self.deadline = inf
+        self.running = True
+        self.gone = self._left = self._disconnect_told = self._timed_out = False
+        self.task = self._waiters = self._room = self._wanted = None
         #: What has come of the body and was not received yet; whether its end has come, and has been received.
         self._kept: bytes | bytearray = b""
         self._complete = not exchange.has_body
