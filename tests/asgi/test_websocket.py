@@ -1,6 +1,7 @@
 """ASGI over WebSocket from outside: frames in, frames out, and what the application hears in between."""
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -416,6 +417,75 @@ async def test_a_message_after_a_denial(last: Any, expect_log: Any) -> None:
     with expect_log("webfw.application", "uncaught exception in the application", count=1):
         assert (await Talk(app).open()).status == 403
     assert "after" in str(app.raised[0])
+
+
+MESSAGES = st.sampled_from(
+    [
+        None,
+        ACCEPT,
+        CLOSE,
+        {**CLOSE, "code": 4000, "reason": "x"},
+        {**CLOSE, "code": 1006},
+        text("x"),
+        BYTES,
+        {"type": "websocket.send"},
+        {"type": "websocket.http.response.start", "status": 418},
+        {"type": "websocket.http.response.body", "body": b"tea", "more_body": True},
+        {"type": "websocket.http.response.body", "body": b"pot"},
+        {"type": "http.response.start", "status": 200},
+        {},
+    ]
+)
+
+
+@given(st.lists(MESSAGES, max_size=6), st.booleans(), st.integers(0, 3))
+def test_whatever_the_order_of_messages_there_is_one_answer_and_one_close(
+    messages: list[Any], swallow: bool, said: int
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        received = 0
+        for message in messages:
+            if message is None:
+                received += 1
+                if received <= said:  # more would wait for ever
+                    await receive()
+                continue
+            try:
+                await send(message)
+            except ApplicationError:
+                if not swallow:
+                    raise
+
+    async def talking() -> None:
+        talk = Talk(app)
+        data = await talk.send(request("/", **HANDSHAKE))
+        if data.startswith(b"HTTP/1.1 101"):
+            for _ in range(said):
+                talk.say("hello")
+        data += await talk.settle()
+        if talk.application.running:  # it waits for a message that does not come
+            talk.wire.lose()
+        data += await talk.settle()
+        assert len(talk.log) == 1
+        if talk.wire.aborted or talk.wire.lost:
+            return
+        head, _, rest = data.partition(b"\r\n\r\n")
+        assert data.count(b"HTTP/1.1 ") == 1
+        if head.startswith(b"HTTP/1.1 101"):
+            talk.machine.feed(rest)
+            events = []
+            while (event := talk.machine.next_event()) is not None:
+                events.append(event)
+            assert isinstance(events[-1], Close)
+            assert not any(isinstance(event, Close) for event in events[:-1])
+        talk.wire.lose()
+        await talk.settle()
+
+    logging.disable(logging.CRITICAL)
+    try:
+        asyncio.run(talking())
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 # --- slow ones ---
