@@ -1,9 +1,11 @@
 """A wire over real sockets: what asyncio calls reaches the consumer, once and in order."""
 
 import asyncio
+import gc
 import socket
 import struct
 import sys
+import weakref
 from typing import Any
 
 import pytest
@@ -222,6 +224,27 @@ async def tcp_pair(consumer: Consumer) -> tuple[Wire, socket.socket]:
         await asyncio.sleep(0)
     server.close()
     return made[0], far
+
+
+async def test_the_error_that_is_kept_keeps_nothing_else() -> None:
+    """It may have come up in a write, in the frames of a program that has long gone on."""
+    wire, consumer, far = await connect()
+    far.close()
+
+    def use() -> weakref.ref[Consumer]:
+        thing = Consumer()
+        wire.write(b"x")
+        return weakref.ref(thing)
+
+    gc.disable()
+    try:
+        thing = use()
+        await consumer.until(lambda: consumer.lost)
+        assert isinstance(wire.error, OSError)
+        assert wire.error.__traceback__ is None
+        assert thing() is None
+    finally:
+        gc.enable()
 
 
 async def test_the_error_that_has_ended_it_is_kept() -> None:

@@ -245,6 +245,9 @@ class Wire(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closing = True
+        if exc is not None:
+            # Its frames are those of whoever was writing, and would keep all that they hold.
+            exc.__traceback__ = None
         self.error = exc
         self.write = _discard
         consumer, self.consumer = self.consumer, _NOBODY
