@@ -381,6 +381,8 @@ async def test_a_stuck_thread_is_replaced_though_its_client_has_gone(serve: Serv
             await until(lambda: app.running)
             client.reset()
             assert await served.logged(1) == [499]
+            # Not before: who asks in between may wait too long himself.
+            await until(lambda: _stuck(served.container._pool))
             assert (await served.ask()).body == b"quick"  # by another thread
         app.gates["/wait"].set()
         await until(lambda: not _stuck(served.container._pool))
