@@ -205,7 +205,6 @@ COMPARED: dict[str, list[tuple[str, set[str]]]] = {
     "a connection is kept when an application has made a mistake, and the response was complete": [
         (f"sent {name}*", {"end"}) for name in (*MISTAKES, "raises")
     ],
-    "`send()` raises once the client has gone, or has been refused": [("bad chunk", {"ended"})],
     "a request without exactly one Host is refused": [
         (f"bad {name}", {"status", "called", "end"}) for name in ("no host", "two hosts")
     ],

@@ -93,7 +93,7 @@ async def said(request: HttpRequest, rest: str) -> HttpResponse:
 
 
 async def stream(request: HttpRequest) -> StreamingHttpResponse:
-    """Until all is said, or the client has gone: then Django cancels it."""
+    """Until all is said, or the client has gone: then Django cancels it, or has felt it in sending."""
     count = int(request.GET["count"])
     name = request.GET.get("name", "")
 
@@ -102,9 +102,8 @@ async def stream(request: HttpRequest) -> StreamingHttpResponse:
             for n in range(count):
                 yield f"part {n}\n"
                 await asyncio.sleep(0.001)
-        except asyncio.CancelledError:
-            events.append(f"stream {name} cancelled")
-            raise
+        finally:
+            events.append(f"stream {name} has ended")
 
     return StreamingHttpResponse(parts(), content_type="text/plain")
 

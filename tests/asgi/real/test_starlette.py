@@ -238,6 +238,23 @@ def test_a_client_that_leaves_in_its_body(site: Site, events: list[str]) -> None
     assert site.recorder.last("/half").heard() == ["http.request", "http.disconnect"]
 
 
+def test_a_client_that_is_refused_in_its_body(site: Site, events: list[str]) -> None:
+    """Chunks that are none: the server has answered 400 by itself."""
+    before = len(events)
+    with (
+        closing(socket.create_connection(("127.0.0.1", site.port), 20)) as sock,
+        sock.makefile("rb") as answer,
+    ):
+        sock.sendall(b"POST /half HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        wait_for(lambda: site.recorder.calls[-1].body() == b"x")
+        sock.sendall(b"zz\r\n")
+        assert answer.readline() == b"HTTP/1.1 400 Bad Request\r\n"
+    call = site.recorder.last("/half")
+    assert (call.heard(), events[before:]) == (["http.request", "http.disconnect"], ["gone in the body"])
+    with site.differs("`send()` raises once the client has gone, or has been refused"):
+        assert call.ended == "ClientDisconnected"
+
+
 # --- files ---
 
 
