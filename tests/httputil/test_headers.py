@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from enum import Enum
 from http.client import parse_headers
 from io import BytesIO
 from typing import Any
@@ -210,6 +211,16 @@ def test_values_that_are_fine(value: str) -> None:
     headers.add("b", value)
     headers.add("c", value, _chars_are_bytes=False)
     assert headers["a"] == headers["b"] == headers["c"] == value
+
+
+def test_a_member_of_an_enumeration_is_the_text_it_is() -> None:
+    class Kind(str, Enum):  # noqa: UP042  # a StrEnum is shown as what it is
+        JSON = "application/json"
+
+    h = HTTPHeaders({"Content-Type": Kind.JSON})
+    h.add("Accept", Kind.JSON)
+    assert h == {"Content-Type": "application/json", "Accept": "application/json"}
+    assert {type(value) for value in h.values()} == {str}
 
 
 @pytest.mark.parametrize("value", [" x", "x ", "\tx", "x\t", " ", "\u2028", "\u6f22"])

@@ -324,7 +324,8 @@ def _checked_name(name: str) -> str:
 def _text_of(name: str, value: Any) -> str:
     """The text of a value that is not exactly a `str`: bytes are UTF-8, whole numbers their digits."""
     if isinstance(value, str):
-        return str(value)
+        # The text it is, not how it wants to be shown: a member of an enumeration has both.
+        return str.__str__(value)
     if isinstance(value, bytes):
         return value.decode("utf-8")
     if isinstance(value, int):
