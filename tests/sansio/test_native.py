@@ -1,9 +1,15 @@
 """The C module: when it is used, and that whatever it takes for plain is what Python makes of it."""
 
+import contextlib
+import gc
+import importlib.util
 import os
 import subprocess
 import sys
+import weakref
+from collections import defaultdict
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +22,7 @@ from webfw.httputil import HTTPHeaders
 from webfw.httputil import headers as headers_module
 from webfw.sansio import native as native_module
 from webfw.sansio.errors import LocalProtocolError, RemoteProtocolError
-from webfw.sansio.http1 import HeadLimits, RequestHead, encode_head, parse_head
+from webfw.sansio.http1 import HeadLimits, RequestHead, encode_head, parse_head, status_line
 from webfw.sansio.http1 import encode as encode_module
 from webfw.sansio.http1 import head as head_module
 from webfw.sansio.native import IMPLEMENTATION, native
@@ -239,6 +245,25 @@ class TestHeads:
         assert parse_head(data, 0, 0, LIMITS) is not None
         assert in_c(data, hosts=known).host == "first.example"
 
+    @pytest.mark.parametrize("octet", range(256))
+    def test_every_octet(self, octet: int) -> None:
+        """In each part of a head: what C does not take, Python refuses too, or it ends the part."""
+        it = bytes((octet,))
+        method = b"G" + it + b"T / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        target = b"GET /" + it + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        name = b"GET / HTTP/1.1\r\nHost: localhost\r\nX" + it + b"Y: x\r\n\r\n"
+        value = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + it + b"y\r\n\r\n"
+        for data in (method, target, name, value):
+            if agree(data):
+                continue
+            with pytest.raises(RemoteProtocolError):
+                parse_head(data, 0, 0, LIMITS)
+        for at, word in enumerate(b"content-length"):
+            spelled = bytearray(b"content-length")
+            spelled[at] = octet
+            data = b"POST / HTTP/1.1\r\nHost: localhost\r\n" + spelled + b": 7\r\n\r\n"
+            assert not agree(data) or (in_c(data).content_length == 7) == (octet | 32 == word and it != b"\r")
+
     def test_data_may_grow_again(self) -> None:
         data = bytearray(LINES[0] + FIELDS[0] + b"\r\n")
         for _ in range(2):
@@ -259,14 +284,105 @@ def test_wrong_arguments(name: str) -> None:
     with pytest.raises(TypeError, match="takes"):
         function(1, 2, 3, 4, 5, 6, 7, 8)
     if name == "plain_head":
+        head = LINES[0] + FIELDS[0] + b"\r\n"
         for arguments in (
             (RequestHead, "text", 0, 1, 1, 1, set()),
-            (RequestHead, b"", "0", 1, 1, 1, set()),
-            (RequestHead, LINES[0] + FIELDS[0] + b"\r\n", 0, 999, 9, 9, 5),
+            (RequestHead, b"", 0, 1, 1, 1, set()),
+            (RequestHead, memoryview(head * 2)[::2], 0, 999, 9, 9, set()),
+            (RequestHead, head, "0", 999, 9, 9, set()),
+            (RequestHead, head, 0, 2.5, 9, 9, set()),
+            (RequestHead, head, -1, 999, 9, 9, set()),
+            (RequestHead, head, -sys.maxsize - 1, 999, 9, 9, set()),
+            (RequestHead, head, sys.maxsize, 999, 9, 9, set()),
+            (RequestHead, head, 2**70, 999, 9, 9, set()),
+            (RequestHead, head, 0, -1, -1, -1, set()),
         ):
-            with pytest.raises(TypeError):
-                function(*arguments)
-        assert function(RequestHead, b"", -1, 1, 1, 1, set()) is None
+            assert function(*arguments) is None
+        with pytest.raises(TypeError):
+            function(RequestHead, head, 0, 999, 9, 9, 5)  # what is to know the hosts
+        for kind in (object, int, lambda: None):
+            with pytest.raises(AttributeError):
+                function(kind, head, 0, 999, 9, 9, {"localhost"})
+
+
+@built
+def test_limits_larger_than_any_size_are_limits() -> None:
+    head = parse_head(
+        LINES[0] + FIELDS[0] + b"\r\n", 0, 0, HeadLimits(max_header_size=2**70, max_fields=2**70)
+    )
+    assert head is not None
+    assert head.host == "localhost"
+
+
+@built
+def test_functions_outlive_their_module() -> None:
+    """What the functions need is there as long as one of them is, also when the garbage collector has come by."""
+    assert native is not None
+    spec = importlib.util.spec_from_file_location(native.__name__, native.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module is not native
+    function = module.plain_head
+    module.itself = module
+    gone = weakref.ref(module)
+    del module
+    gc.collect()
+    assert gone() is not None  # a function has its module
+    assert function(RequestHead, LINES[0] + FIELDS[0] + b"\r\n", 0, 999, 9, 9, {"localhost"}).method == "GET"
+    del function
+    gc.collect()
+    assert gone() is None
+
+
+@built
+def test_nothing_is_left_behind() -> None:
+    """Neither by what is plain nor by what is not, nor by what goes wrong half-way."""
+    assert native is not None
+
+    class Half:
+        __slots__ = ("host", "method")
+
+    head = b"PUT /path HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\nX-Y: z\r\n\r\n"
+    names = {"Host": "Host", "X-Long-Name": "X-Long-Name"}
+    block = "Host: localhost\r\nX-Long-Name: a value\r\n"
+    bodies: list[Any] = [b"body", b"", "no body", 5]
+    messages: list[Any] = [[("Name", "value")] * 9, (("a", "b"),), {"A": "b"}.items(), [("a",)], [5], 5]
+    blocks: list[Any] = [
+        block,
+        block + "Host: b\r\n",
+        block + "Other: c\r\n",
+        block + "no line",
+        "\xe9",
+        "\ud800",
+        5,
+    ]
+
+    def each() -> None:
+        for kind, data in ((RequestHead, head), (RequestHead, head[:-2]), (Half, head), (object, head)):
+            for hosts in ({"localhost"}, set[str](), 5):
+                with contextlib.suppress(AttributeError, TypeError):
+                    native.plain_head(kind, data, 0, 999, 9, 99, hosts)
+        for fields in messages:
+            for body in bodies:
+                native.plain_message("HTTP/1.1 200 OK", fields, body)
+        for one in blocks:
+            native.plain_fields(one, names)
+            native.plain_fields(one, 5)
+            native.raw_fields(one)
+        for key in (b"1234", b"123", "1234"):
+            for payload in (b"", b"payload", "payload"):
+                with contextlib.suppress(ValueError, TypeError):
+                    native.apply_mask(key, payload)
+
+    each()
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for _ in range(300):
+        each()
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 200
 
 
 # --- messages into bytes ---
@@ -325,15 +441,63 @@ def test_other_messages_are_not(line: Any, fields: Any, body: Any) -> None:
     assert native.plain_message(line, fields, body) is None  # type: ignore[union-attr]
 
 
+class Shown(str, Enum):  # noqa: UP042  # a StrEnum is shown as what it is
+    """Text that is shown as other text."""
+
+    NAME = "X-Name"
+    VALUE = "value"
+
+
+@pytest.mark.parametrize("twin", ["native", "pure"])
+def test_a_message_of_enumerations(twin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if twin == "pure":
+        monkeypatch.setattr(encode_module, "_plain_message", None)
+    line = status_line(200, Shown.VALUE)
+    assert encode_head(line, [(Shown.NAME, Shown.VALUE)]) == b"HTTP/1.1 200 value\r\nX-Name: value\r\n\r\n"
+
+
+@pytest.mark.parametrize("fields", [{"A": "b", "C": "\xe9"}.items(), iter([("A", "b"), ("C", "\xe9")])])
+def test_what_can_be_read_only_once_is_read_once(fields: Any) -> None:
+    assert encode_head("x", fields) == b"x\r\nA: b\r\nC: \xe9\r\n\r\n"
+
+
 @built
-def test_what_goes_wrong_in_an_iterator_is_raised() -> None:
+def test_nobodys_code_runs_in_c() -> None:
+    """What could run some, Python has: it decides what an exception means, and whether to read again."""
+
     class Broken:
         def __iter__(self) -> Iterator[tuple[str, str]]:
-            yield "a", "b"
-            raise ZeroDivisionError
+            raise KeyboardInterrupt
 
-    with pytest.raises(ZeroDivisionError):
-        native.plain_message("x", Broken(), b"")  # type: ignore[union-attr]
+    class Pair(tuple[str, str]):
+        __slots__ = ()
+
+    class Body(bytes):
+        pass
+
+    plain_message = native.plain_message  # type: ignore[union-attr]
+    many = type("Many", (list,), {})([("a", "b")])
+    for fields in (Broken(), iter([("a", "b")]), {"a": "b"}.keys(), many, [Pair(("a", "b"))], {("a", "b")}):
+        assert plain_message("x", fields, b"") is None
+    assert plain_message(Shown.VALUE, [], b"") is None
+    assert plain_message("x", [(Shown.NAME, "b")], b"") is None
+    assert plain_message("x", [("a", Shown.VALUE)], b"") is None
+    assert plain_message("x", [], Body(b"")) is None
+    assert plain_message("x", (("a", "b"),), b"") == b"x\r\na: b\r\n\r\n"
+
+
+@built
+def test_a_room_is_filled_to_its_end() -> None:
+    plain_message = native.plain_message  # type: ignore[union-attr]
+    for fields in ([], [("A", "b")], [("Name", "value")] * 40):
+        rest = len(encode_head("", fields))
+        for size in range(4090 - rest, 4100 - rest):
+            line = "x" * size
+            wanted = encode_head(line, fields, b"body")
+            assert plain_message(line, fields, b"body") in (None, wanted)
+            for name, value in ((line, "v"), ("N", line), (line, "")):
+                wanted = encode_head("l", [*fields, (name, value)])
+                assert plain_message("l", [*fields, (name, value)], b"") in (None, wanted)
 
 
 # --- field maps ---
@@ -373,5 +537,18 @@ def test_plain_maps_are_taken() -> None:
     known = native.plain_fields(block, headers_module._names)  # type: ignore[union-attr]
     assert known == {"Host": "a", "X-One": "b", "X-Two": ""}
     assert native.plain_fields("", {}) == {}  # type: ignore[union-attr]
-    assert native.plain_fields(5, {}) is None  # type: ignore[union-attr]
+    for odd in (
+        5,
+        b"",
+        "\xe9: a\r\n",
+        "Host: \xe9\r\n",
+        "Host: \ud800\r\n",
+        "\n",
+        "\r\n",
+        "Host\r\n",
+        "Host: a\r",
+    ):
+        assert native.plain_fields(odd, headers_module._names) is None  # type: ignore[union-attr]
+    assert native.plain_fields(block, 5) is None  # type: ignore[union-attr]
+    assert native.plain_fields("Host: a\r\n", defaultdict(str)) is None  # type: ignore[union-attr]
     assert HTTPHeaders.from_fields(block + "Host: b\r\n").get_list("Host") == ["a", "b"]

@@ -16,14 +16,14 @@
  * of the loop.  The key is taken as it stands in memory, so the order of bytes in a word does not matter.
  */
 static void
-xor_key(unsigned char *result, const unsigned char *payload, Py_ssize_t size, const unsigned char *key)
+xor_key(unsigned char *result, const unsigned char *payload, size_t size, const unsigned char *key)
 {
     uint32_t once;
     memcpy(&once, key, sizeof once);
     const uint64_t twice = (uint64_t)once << 32 | once;
-    Py_ssize_t at = 0;
+    size_t at = 0;
 
-    for (; size - at >= (Py_ssize_t)sizeof twice; at += sizeof twice) {
+    for (; size - at >= sizeof twice; at += sizeof twice) {
         uint64_t word;
         memcpy(&word, payload + at, sizeof word);
         word ^= twice;
@@ -58,7 +58,7 @@ apply_mask(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t c
         PyErr_Format(PyExc_ValueError, "a masking key has 4 bytes, not %zd", key.len);
     }
     else if ((result = PyBytes_FromStringAndSize(NULL, payload.len)) != NULL) {
-        xor_key((unsigned char *)PyBytes_AsString(result), payload.buf, payload.len, key.buf);
+        xor_key((unsigned char *)PyBytes_AsString(result), payload.buf, (size_t)payload.len, key.buf);
     }
     PyBuffer_Release(&payload);
     PyBuffer_Release(&key);
@@ -90,31 +90,15 @@ begin(PyObject *module)
     return words_begin(PyModule_GetState(module));
 }
 
-static int
-visit_state(PyObject *module, visitproc visit, void *arg)
-{
-    Words *words = PyModule_GetState(module);
-    return words == NULL ? 0 : words_visit(words, visit, arg);
-}
-
-static int
-clear_state(PyObject *module)
-{
-    Words *words = PyModule_GetState(module);
-    if (words != NULL) {
-        words_end(words);
-    }
-    return 0;
-}
-
 static void
 free_state(void *module)
 {
-    clear_state(module);
+    words_end(PyModule_GetState(module));
 }
 
 /* All state is words that never change, so any number of interpreters may have it, and threads without the GIL.  Builds
- * for the stable ABI of 3.11 know neither of the last two slots.
+ * for the stable ABI of 3.11 know neither of the last two slots: an interpreter with a GIL of its own refuses those, and
+ * has the twins in Python.
  */
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, begin},
@@ -127,6 +111,9 @@ static PyModuleDef_Slot slots[] = {
     {0, NULL},
 };
 
+/* Strings are no part of a cycle, so the garbage collector need not see them; and as it cannot clear them, they are there
+ * for as long as any of the functions.
+ */
 static PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "webfw.sansio._native",
@@ -134,8 +121,6 @@ static PyModuleDef definition = {
     .m_size = sizeof(Words),
     .m_methods = methods,
     .m_slots = slots,
-    .m_traverse = visit_state,
-    .m_clear = clear_state,
     .m_free = free_state,
 };
 

@@ -10,96 +10,66 @@
 
 #include <string.h>
 
-enum { TCHAR = 1, TARGET = 2, VALUE = 4, UPPER = 8 };
+enum { TCHAR = 1, TARGET = 2, VALUE = 4 };
 
-/* RFC 9110 sections 5.6.2 (tchar) and 5.5 (field values: no control character but the tab), and the characters of a
- * request target as grammar.py has them: visible ASCII without "#".
+/* What each octet may be part of.  RFC 9110 sections 5.6.2 (tchar) and 5.5 (field values: no control character but the
+ * tab), and the characters of a request target as grammar.py has them: visible ASCII without "#".
  */
-static unsigned char kinds[256]; /* the same for every interpreter, whichever writes it */
-
-static void
-kinds_begin(void)
-{
-    for (int octet = 0; octet < 256; octet++) {
-        unsigned char kind = 0;
-        const int letter = (octet | 32) >= 'a' && (octet | 32) <= 'z';
-        const int digit = octet >= '0' && octet <= '9';
-        if (letter || digit || (octet > 32 && octet < 127 && strchr("!#$%&'*+-.^_`|~", octet) != NULL)) {
-            kind |= TCHAR;
-        }
-        if (octet > 32 && octet < 127 && octet != '#') {
-            kind |= TARGET;
-        }
-        if (octet == '\t' || (octet >= 32 && octet != 127)) {
-            kind |= VALUE;
-        }
-        if (letter && octet < 'a') {
-            kind |= UPPER;
-        }
-        kinds[octet] = kind;
-    }
-}
+static const unsigned char kinds[256] = {
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, /* controls: the tab */
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    4, 7, 6, 5, 7, 7, 7, 7, 6, 6, 7, 7, 6, 7, 7, 6, /*   ! " # $ % & ' ( ) * + , - . / */
+    7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 6, 6, 6, 6, 6, 6, /* 0 1 2 3 4 5 6 7 8 9 : ; < = > ? */
+    6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, /* @ A B C D E F G H I J K L M N O */
+    7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 6, 6, 6, 7, 7, /* P Q R S T U V W X Y Z [ \ ] ^ _ */
+    7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, /* ` a b c d e f g h i j k l m n o */
+    7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 6, 7, 6, 7, 0, /* p q r s t u v w x y z { | } ~ DEL */
+    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, /* obs-text, from here on */
+    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
+    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
+    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
+    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
+    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
+    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
+    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
+};
 
 /* --- words --- */
 
 int
 words_begin(Words *words)
 {
-    kinds_begin();
 #define WORD(field, text)                                             \
     if ((words->field = PyUnicode_InternFromString(text)) == NULL) { \
         return -1;                                                    \
     }
-    WORD(method, "method")
-    WORD(target, "target")
-    WORD(version, "version")
-    WORD(minor, "minor")
-    WORD(fields, "fields")
-    WORD(host, "host")
-    WORD(end, "end")
-    WORD(keep_alive, "keep_alive")
-    WORD(content_length, "content_length")
-    WORD(chunked, "chunked")
-    WORD(expect_continue, "expect_continue")
-    WORD(upgrade, "upgrade")
-    WORD(http_1_1, "HTTP/1.1")
-    WORD(get, "GET")
-    WORD(head, "HEAD")
-    WORD(post, "POST")
+    EVERY_WORD(WORD)
 #undef WORD
-    return (words->one = PyLong_FromLong(1)) == NULL ? -1 : 0;
-}
-
-#define EVERY_WORD(DO)                                                                                          \
-    DO(method) DO(target) DO(version) DO(minor) DO(fields) DO(host) DO(end) DO(keep_alive) DO(content_length) \
-    DO(chunked) DO(expect_continue) DO(upgrade) DO(http_1_1) DO(one) DO(get) DO(head) DO(post)
-
-int
-words_visit(Words *words, visitproc visit, void *arg)
-{
-#define VISIT(field) Py_VISIT(words->field);
-    EVERY_WORD(VISIT)
-#undef VISIT
     return 0;
 }
 
 void
 words_end(Words *words)
 {
-#define CLEAR(field) Py_CLEAR(words->field);
-    EVERY_WORD(CLEAR)
-#undef CLEAR
+#define WORD(field, text) Py_CLEAR(words->field);
+    EVERY_WORD(WORD)
+#undef WORD
 }
 
 /* --- bytes --- */
+
+static unsigned char
+lower(unsigned char octet)
+{
+    return octet >= 'A' && octet <= 'Z' ? octet | 32 : octet;
+}
 
 /* Whether `size` octets are `word`, which is in lower case, in whatever case they are. */
 static int
 is_word(const unsigned char *octets, Py_ssize_t size, const char *word)
 {
     for (Py_ssize_t at = 0; at < size; at++) {
-        const unsigned char octet = octets[at];
-        if ((kinds[octet] & UPPER ? octet | 32 : octet) != (unsigned char)word[at]) {
+        if (lower(octets[at]) != (unsigned char)word[at]) {
             return 0;
         }
     }
@@ -121,6 +91,24 @@ static PyObject *
 text_of(const unsigned char *begin, const unsigned char *end)
 {
     return PyUnicode_DecodeLatin1((const char *)begin, end - begin, NULL);
+}
+
+/* The octets of a str that is ASCII; NULL, which is no error, for anything else.  Where UTF-8 has as many octets as the
+ * text has characters, each is ASCII.  Subclasses may be written otherwise than they read, so Python has them.
+ */
+static const unsigned char *
+ascii_of(PyObject *text, Py_ssize_t *size)
+{
+    const char *octets = NULL;
+    if (PyUnicode_CheckExact(text)) {
+        if ((octets = PyUnicode_AsUTF8AndSize(text, size)) == NULL) {
+            PyErr_Clear(); /* a lone surrogate, which Python will complain of */
+        }
+        else if (PyUnicode_GetLength(text) != *size) {
+            octets = NULL;
+        }
+    }
+    return (const unsigned char *)octets;
 }
 
 /* Set an attribute to a new reference, which is taken; NULL is an error that is set already. */
@@ -279,31 +267,28 @@ method_of(const Words *words, const unsigned char *begin, const unsigned char *e
     return text_of(begin, end);
 }
 
-/* Assign every attribute of a head; takes the reference to `host`. */
+static PyObject *
+length_of(const Plain *plain)
+{
+    if (plain->content_length < 0) {
+        Py_RETURN_NONE;
+    }
+    return PyLong_FromLongLong(plain->content_length);
+}
+
+/* Assign every attribute of a head that begins at `start`; -1 and an error where one cannot be made. */
 static int
 fill(PyObject *head, const Words *words, const unsigned char *begin, Py_ssize_t start, const Plain *plain,
      PyObject *host)
 {
-    PyObject *length;
-
-    if (plain->content_length >= 0) {
-        length = PyLong_FromLongLong(plain->content_length);
-    }
-    else {
-        length = Py_None;
-        Py_INCREF(length);
-    }
-    if (give(head, words->host, host) < 0) {
-        Py_XDECREF(length);
-        return -1;
-    }
-    return give(head, words->content_length, length) < 0
+    return PyObject_SetAttr(head, words->host, host) < 0
+           || give(head, words->content_length, length_of(plain)) < 0
            || give(head, words->method, method_of(words, begin, plain->method_end)) < 0
            || give(head, words->target, text_of(plain->target, plain->target_end)) < 0
            || give(head, words->fields, text_of(plain->fields, plain->fields_end)) < 0
            || give(head, words->end, PyLong_FromSsize_t(start + plain->end)) < 0
+           || give(head, words->minor, PyLong_FromLong(1)) < 0
            || PyObject_SetAttr(head, words->version, words->http_1_1) < 0
-           || PyObject_SetAttr(head, words->minor, words->one) < 0
            || PyObject_SetAttr(head, words->keep_alive, plain->keep_alive ? Py_True : Py_False) < 0
            || PyObject_SetAttr(head, words->chunked, Py_False) < 0
            || PyObject_SetAttr(head, words->expect_continue, Py_False) < 0
@@ -324,40 +309,32 @@ plain_head(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
     const Py_ssize_t max_size = PyLong_AsSsize_t(arguments[3]);
     const Py_ssize_t max_fields = PyLong_AsSsize_t(arguments[4]);
     const Py_ssize_t max_target = PyLong_AsSsize_t(arguments[5]);
-    if (PyErr_Occurred()) {
-        return NULL;
-    }
     Py_buffer data;
-    if (PyObject_GetBuffer(arguments[1], &data, PyBUF_SIMPLE) < 0) {
-        return NULL;
+    if (PyErr_Occurred() || PyObject_GetBuffer(arguments[1], &data, PyBUF_SIMPLE) < 0) {
+        PyErr_Clear(); /* a limit that is no size, or larger than any; or no bytes */
+        Py_RETURN_NONE;
     }
-    PyObject *result = NULL, *host;
+    const unsigned char *octets = data.buf;
+    PyObject *result = NULL;
     Plain plain;
-    const unsigned char *begin = (const unsigned char *)data.buf + start;
     int known = 0;
 
-    if (start < 0 || start > data.len
-        || !read_plain(begin, (const unsigned char *)data.buf + data.len, max_fields, max_target, &plain)
-        || plain.end > max_size) {
-        result = Py_None;
-        Py_INCREF(result);
-    }
-    else if ((host = text_of(plain.host, plain.host_end)) != NULL) {
+    if (start >= 0 && start <= data.len
+        && read_plain(octets + start, octets + data.len, max_fields, max_target, &plain)
+        && plain.end <= max_size) {
         /* A value of Host that has not been found valid yet is looked at in Python. */
-        known = PySequence_Contains(arguments[6], host);
-        if (known == 0) {
-            result = Py_None;
-            Py_INCREF(result);
+        PyObject *host = text_of(plain.host, plain.host_end);
+        known = host == NULL ? -1 : PySequence_Contains(arguments[6], host);
+        if (known > 0 && (result = PyObject_CallNoArgs(arguments[0])) != NULL
+            && fill(result, PyModule_GetState(module), octets + start, start, &plain, host) < 0) {
+            Py_CLEAR(result);
         }
-        else if (known > 0 && (result = PyObject_CallNoArgs(arguments[0])) != NULL) {
-            Py_INCREF(host);
-            if (fill(result, PyModule_GetState(module), begin, start, &plain, host) < 0) {
-                Py_CLEAR(result);
-            }
-        }
-        Py_DECREF(host);
+        Py_XDECREF(host);
     }
     PyBuffer_Release(&data);
+    if (known == 0) {
+        Py_RETURN_NONE;
+    }
     return result;
 }
 
@@ -368,29 +345,40 @@ plain_head(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 
 /* Append a str of ASCII whose octets all are of a kind; the place behind it, NULL when it is not that. */
 static char *
-append(char *at, const char *end, PyObject *text, unsigned char kind, int need)
+append(char *at, const char *end, PyObject *text, unsigned char kind)
 {
     Py_ssize_t size;
-    const char *octets;
+    const unsigned char *octets = ascii_of(text, &size);
 
-    if (!PyUnicode_Check(text)) {
-        return NULL;
-    }
-    if ((octets = PyUnicode_AsUTF8AndSize(text, &size)) == NULL) {
-        PyErr_Clear(); /* a lone surrogate, which Python will complain of */
-        return NULL;
-    }
-    if (size > end - at || size < need) {
+    if (octets == NULL || size > end - at) {
         return NULL;
     }
     for (Py_ssize_t i = 0; i < size; i++) {
-        const unsigned char octet = (unsigned char)octets[i];
-        if (octet > 127 || !(kinds[octet] & kind)) {
+        if (!(kinds[octets[i]] & kind)) {
             return NULL;
         }
-        *at++ = (char)octet;
+        *at++ = (char)octets[i];
     }
     return at;
+}
+
+/* Append the line end before it and a field, as `append` does. */
+static char *
+append_field(char *at, const char *end, PyObject *field)
+{
+    if (!PyTuple_CheckExact(field) || PyTuple_Size(field) != 2 || end - at < 2) {
+        return NULL;
+    }
+    *at++ = '\r';
+    *at++ = '\n';
+    const char *name = at;
+    at = append(at, end, PyTuple_GetItem(field, 0), TCHAR);
+    if (at == NULL || at == name || end - at < 2) {
+        return NULL;
+    }
+    *at++ = ':';
+    *at++ = ' ';
+    return append(at, end, PyTuple_GetItem(field, 1), VALUE);
 }
 
 /* plain_message(first_line, fields, body) */
@@ -405,32 +393,22 @@ plain_message(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_
         PyErr_Format(PyExc_TypeError, "plain_message() takes 3 arguments, not %zd", count);
         return NULL;
     }
-    if (!PyBytes_Check(arguments[2]) || (fields = PyObject_GetIter(arguments[1])) == NULL) {
-        PyErr_Clear();
+    /* What runs nobody's code when it is read, and what Python can read anew: an iterator has given away what was read. */
+    if (!(PyList_CheckExact(arguments[1]) || PyTuple_CheckExact(arguments[1])
+          || Py_IS_TYPE(arguments[1], &PyDictItems_Type))
+        || !PyBytes_CheckExact(arguments[2])) {
         Py_RETURN_NONE;
     }
-    char *at = append(room, end, arguments[0], VALUE, 0);
+    if ((fields = PyObject_GetIter(arguments[1])) == NULL) {
+        return NULL;
+    }
+    char *at = append(room, end, arguments[0], VALUE);
     while (at != NULL && (field = PyIter_Next(fields)) != NULL) {
-        if (!PyTuple_Check(field) || PyTuple_Size(field) != 2 || end - at < 4) {
-            at = NULL;
-        }
-        else {
-            *at++ = '\r';
-            *at++ = '\n';
-            at = append(at, end, PyTuple_GetItem(field, 0), TCHAR, 1);
-            if (at != NULL && end - at >= 2) {
-                *at++ = ':';
-                *at++ = ' ';
-                at = append(at, end, PyTuple_GetItem(field, 1), VALUE, 0);
-            }
-            else {
-                at = NULL;
-            }
-        }
+        at = append_field(at, end, field);
         Py_DECREF(field);
     }
     Py_DECREF(fields);
-    if (PyErr_Occurred()) { /* of the iterator: not ours */
+    if (PyErr_Occurred()) { /* a dict that another thread has changed */
         return NULL;
     }
     if (at == NULL) {
@@ -441,8 +419,8 @@ plain_message(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_
     const Py_ssize_t rest = PyBytes_Size(arguments[2]);
     if ((result = PyBytes_FromStringAndSize(NULL, size + rest)) != NULL) {
         char *octets = PyBytes_AsString(result);
-        memcpy(octets, room, size);
-        memcpy(octets + size, PyBytes_AsString(arguments[2]), rest);
+        memcpy(octets, room, (size_t)size);
+        memcpy(octets + size, PyBytes_AsString(arguments[2]), (size_t)rest);
     }
     return result;
 }
@@ -456,110 +434,111 @@ static const unsigned char *
 read_line(const unsigned char *at, const unsigned char *stop, const unsigned char **colon,
           const unsigned char **value, const unsigned char **value_end)
 {
-    const unsigned char *line_end = at < stop ? memchr(at, '\n', stop - at) : NULL;
+    const unsigned char *line_end = at < stop ? memchr(at, '\n', (size_t)(stop - at)) : NULL;
     if (line_end == NULL || line_end == at || line_end[-1] != '\r'
-        || (*colon = memchr(at, ':', line_end - at)) == NULL) {
+        || (*colon = memchr(at, ':', (size_t)(line_end - at))) == NULL) {
         return NULL;
     }
     *value = *colon + 1;
     *value_end = line_end - 1;
     strip(value, value_end);
-    return memchr(*value, '\r', *value_end - *value) == NULL ? line_end + 1 : NULL;
+    return memchr(*value, '\r', (size_t)(*value_end - *value)) == NULL ? line_end + 1 : NULL;
+}
+
+/* A new reference to what `names`, a dict, has for a name; NULL when it has nothing. */
+static PyObject *
+spelling(PyObject *names, PyObject *name)
+{
+    PyObject *spelled;
+#ifdef Py_GIL_DISABLED
+    PyDict_GetItemRef(names, name, &spelled); /* another thread may empty it now */
+#else
+    spelled = PyDict_GetItemWithError(names, name);
+    Py_XINCREF(spelled);
+#endif
+    return spelled;
 }
 
 /* plain_fields(block, names) */
 PyObject *
 plain_fields(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
-    Py_ssize_t size;
-    const char *octets;
-    PyObject *result;
-
     if (count != 2) {
         PyErr_Format(PyExc_TypeError, "plain_fields() takes 2 arguments, not %zd", count);
         return NULL;
     }
-    if ((octets = PyUnicode_AsUTF8AndSize(arguments[0], &size)) == NULL) {
-        PyErr_Clear();
+    Py_ssize_t size, lines = 0;
+    const unsigned char *at = ascii_of(arguments[0], &size), *colon, *value, *value_end, *next;
+    if (at == NULL) {
         Py_RETURN_NONE;
     }
-    if ((result = PyDict_New()) == NULL) {
-        return NULL;
-    }
-    const unsigned char *at = (const unsigned char *)octets, *stop = at + size, *colon, *value, *value_end, *next;
-    Py_ssize_t lines = 0;
-    for (; at < stop; at = next, lines++) {
-        next = read_line(at, stop, &colon, &value, &value_end);
-        PyObject *name = NULL, *text = NULL, *spelled = NULL;
-        int done = 0;
-        /* UTF-8 is latin-1 as long as it is ASCII; a name that is not known yet is spelled in Python. */
-        if (next != NULL && (name = PyUnicode_DecodeASCII((const char *)at, colon - at, NULL)) != NULL
-            && (spelled = PyDict_GetItemWithError(arguments[1], name)) != NULL
-            && (text = PyUnicode_DecodeASCII((const char *)value, value_end - value, NULL)) != NULL) {
-            done = PyDict_SetItem(result, spelled, text) == 0;
-        }
+    PyObject *result = PyDict_New();
+    int done = result != NULL;
+    for (const unsigned char *stop = at + size; done && at < stop; at = next, lines++) {
+        PyObject *name = NULL, *spelled = NULL, *text = NULL;
+        /* A name that is not known yet is spelled in Python. */
+        done = (next = read_line(at, stop, &colon, &value, &value_end)) != NULL
+               && (name = text_of(at, colon)) != NULL
+               && (spelled = spelling(arguments[1], name)) != NULL
+               && (text = text_of(value, value_end)) != NULL
+               && PyDict_SetItem(result, spelled, text) == 0;
         Py_XDECREF(name);
+        Py_XDECREF(spelled);
         Py_XDECREF(text);
-        if (!done) {
-            PyErr_Clear();
-            Py_DECREF(result);
-            Py_RETURN_NONE;
+    }
+    if (done && PyDict_Size(result) == lines) { /* else a name came twice */
+        return result;
+    }
+    PyErr_Clear();
+    Py_XDECREF(result);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+raw_field(const unsigned char *name, const unsigned char *name_end, const unsigned char *value,
+          const unsigned char *value_end)
+{
+    PyObject *pair = NULL, *text = NULL, *lowered = PyBytes_FromStringAndSize(NULL, name_end - name);
+    if (lowered != NULL) {
+        for (char *to = PyBytes_AsString(lowered); name < name_end; name++) {
+            *to++ = (char)lower(*name);
         }
+        text = PyBytes_FromStringAndSize((const char *)value, value_end - value);
     }
-    if (PyDict_Size(result) != lines) { /* a name came twice */
-        Py_DECREF(result);
-        Py_RETURN_NONE;
+    if (text != NULL) {
+        pair = PyTuple_Pack(2, lowered, text);
     }
-    return result;
+    Py_XDECREF(lowered);
+    Py_XDECREF(text);
+    return pair;
 }
 
 /* raw_fields(block) */
 PyObject *
 raw_fields(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
-    Py_ssize_t size;
-    const char *octets;
-    PyObject *result;
-
     if (count != 1) {
         PyErr_Format(PyExc_TypeError, "raw_fields() takes 1 argument, not %zd", count);
         return NULL;
     }
-    if ((octets = PyUnicode_AsUTF8AndSize(arguments[0], &size)) == NULL) {
-        PyErr_Clear();
+    Py_ssize_t size;
+    const unsigned char *at = ascii_of(arguments[0], &size), *colon, *value, *value_end, *next;
+    if (at == NULL) {
         Py_RETURN_NONE;
     }
-    for (Py_ssize_t i = 0; i < size; i++) {
-        if ((unsigned char)octets[i] > 127) {
-            Py_RETURN_NONE;
-        }
+    PyObject *result = PyList_New(0);
+    int done = result != NULL;
+    for (const unsigned char *stop = at + size; done && at < stop; at = next) {
+        PyObject *pair = NULL;
+        done = (next = read_line(at, stop, &colon, &value, &value_end)) != NULL
+               && (pair = raw_field(at, colon, value, value_end)) != NULL
+               && PyList_Append(result, pair) == 0;
+        Py_XDECREF(pair);
     }
-    if ((result = PyList_New(0)) == NULL) {
-        return NULL;
+    if (done) {
+        return result;
     }
-    const unsigned char *at = (const unsigned char *)octets, *stop = at + size, *colon, *value, *value_end, *next;
-    for (; at < stop; at = next) {
-        if ((next = read_line(at, stop, &colon, &value, &value_end)) == NULL) {
-            Py_DECREF(result);
-            Py_RETURN_NONE;
-        }
-        PyObject *name = PyBytes_FromStringAndSize(NULL, colon - at);
-        PyObject *text = PyBytes_FromStringAndSize((const char *)value, value_end - value);
-        PyObject *pair = name == NULL || text == NULL ? NULL : PyTuple_Pack(2, name, text);
-        if (pair != NULL) {
-            char *lower = PyBytes_AsString(name);
-            for (Py_ssize_t i = 0; i < colon - at; i++) {
-                lower[i] = (char)(kinds[at[i]] & UPPER ? at[i] | 32 : at[i]);
-            }
-        }
-        Py_XDECREF(name);
-        Py_XDECREF(text);
-        if (pair == NULL || PyList_Append(result, pair) < 0) {
-            Py_XDECREF(pair);
-            Py_DECREF(result);
-            return NULL;
-        }
-        Py_DECREF(pair);
-    }
-    return result;
+    PyErr_Clear();
+    Py_XDECREF(result);
+    Py_RETURN_NONE;
 }

@@ -36,5 +36,5 @@ def _apply_mask(key: bytes, payload: _Bytes, /) -> bytes:
 
 
 #: ``apply_mask(key, payload)`` masks a payload, or unmasks it, which is the same.  The key is `bytes`, four of them,
-#: otherwise `ValueError` is raised; the payload may be `bytes`, `bytearray` or a `memoryview` of bytes.
+#: otherwise `ValueError` is raised; the payload may be `bytes`, `bytearray` or a contiguous `memoryview` of bytes.
 apply_mask: Final[Callable[[bytes, _Bytes], bytes]] = _apply_mask if native is None else native.apply_mask

@@ -43,7 +43,7 @@ class _Prefixes(dict[str, str]):
     def __missing__(self, name: str) -> str:
         if IS_TOKEN.fullmatch(name) is None:
             raise LocalProtocolError(f"field name {excerpt(name)} is not a token")
-        prefix = f"\r\n{name}: "
+        prefix = "\r\n" + name + ": "  # an f-string would ask a subclass of str how it wants to be shown
         if len(name) <= 64:
             if len(self) >= _MAX_PREFIXES:
                 self.clear()
@@ -71,7 +71,7 @@ def status_line(status: int, reason: str | None = None) -> str:
         reason = _REASONS.get(status, "Unknown")
     if IS_FIELD_VALUE.fullmatch(reason) is None:
         raise LocalProtocolError(f"reason phrase {excerpt(reason)} has a character that is not allowed")
-    return f"HTTP/1.1 {int(status)} {reason}"
+    return f"HTTP/1.1 {int(status)} " + reason  # not as a subclass of str shows itself: that is unchecked
 
 
 def encode_head(status_line: str, fields: Collection[tuple[str, str]], body: bytes = b"") -> bytes:
