@@ -191,9 +191,9 @@ def test_one_megabyte_is_linear(formatter):
         record = make_record(text)
         best = float("inf")
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.process_time()
             formatter.format(record)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.process_time() - start)
         return best
 
     for unit in ("\x1b", "\n", "\r\n", "a\u2028"):

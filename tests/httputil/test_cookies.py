@@ -92,9 +92,9 @@ def test_time_is_linear(unit: str) -> None:
         text = 'a="' + unit * count + '"'
         best = 9.0
         for _ in range(3):
-            begin = time.perf_counter()
+            begin = time.process_time()
             parse_cookie(text)
-            best = min(best, time.perf_counter() - begin)
+            best = min(best, time.process_time() - begin)
         return best
 
     assert cost(64_000) < 80 * max(cost(4_000), 1e-4)

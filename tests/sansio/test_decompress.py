@@ -230,9 +230,9 @@ def test_time_is_linear_in_members() -> None:
         packed = member * count
         best = 9.0
         for _ in range(2):
-            begin = time.perf_counter()
+            begin = time.process_time()
             unpack("gzip", [packed])
-            best = min(best, time.perf_counter() - begin)
+            best = min(best, time.process_time() - begin)
         return best
 
     assert cost(3200) < 40 * max(cost(400), 1e-3)

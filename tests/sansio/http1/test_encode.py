@@ -1,5 +1,6 @@
 """What is sent: exact bytes, and nothing that could end a line early."""
 
+import time
 import timeit
 from collections.abc import Iterator
 
@@ -181,6 +182,8 @@ def test_request_that_gets_through_is_read_back(
 def test_encoding_is_linear() -> None:
     def seconds(size: int) -> float:
         fields = [("A", "b" * size)] * 2 + [("C", "d")] * size
-        return min(timeit.repeat(lambda: encode_head(OK, fields), number=1, repeat=5))
+        return min(
+            timeit.repeat(lambda: encode_head(OK, fields), number=1, repeat=5, timer=time.process_time)
+        )
 
     assert seconds(80_000) < 40 * seconds(10_000)

@@ -1,5 +1,6 @@
 """Request heads: what is valid and what is not, each refusal with the sentence that asks for it."""
 
+import time
 import timeit
 from typing import Any
 
@@ -667,8 +668,10 @@ def test_whatever_comes_parses_or_is_refused(
 def test_slow_client_costs_nothing_twice() -> None:
     """Byte by byte must not take longer than quadratic joining of the bytes themselves would explain."""
     data = b"GET / HTTP/1.1\r\nA: " + b"b" * 30000
-    looked = timeit.timeit(lambda: parse_head(data, 0, len(data) - 1, LIMITS), number=200)
-    anew = timeit.timeit(lambda: parse_head(data, 0, 0, LIMITS), number=200)
+    looked = timeit.timeit(
+        lambda: parse_head(data, 0, len(data) - 1, LIMITS), number=200, timer=time.process_time
+    )
+    anew = timeit.timeit(lambda: parse_head(data, 0, 0, LIMITS), number=200, timer=time.process_time)
     assert looked < anew / 2
 
 
@@ -691,7 +694,7 @@ def test_parsing_is_linear() -> None:
                 except RemoteProtocolError:
                     pass
 
-        return min(timeit.repeat(run, number=1, repeat=5))
+        return min(timeit.repeat(run, number=1, repeat=5, timer=time.process_time))
 
     assert seconds(80_000) < 40 * seconds(10_000)
 
