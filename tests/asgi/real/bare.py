@@ -76,9 +76,72 @@ SENT: dict[str, list[dict[str, Any]]] = {
 }
 
 
+ACCEPT = "websocket.accept"
+CLOSE = "websocket.close"
+DENY = {"type": "websocket.http.response.start", "status": 401, "headers": [TEXT]}
+
+
+def say(**content: Any) -> dict[str, Any]:
+    return {"type": "websocket.send", **content}
+
+
+def denial(body: bytes, more: bool = False) -> dict[str, Any]:
+    return {"type": "websocket.http.response.body", "body": body, "more_body": more}
+
+
+#: What is sent over a WebSocket before its messages are sent back.
+SAID: dict[str, list[dict[str, Any]]] = {
+    "echo": [{"type": ACCEPT}],
+    "none": [{"type": ACCEPT, "subprotocol": None, "headers": []}],
+    "subprotocol": [{"type": ACCEPT, "subprotocol": "b"}],
+    "headers": [{"type": ACCEPT, "headers": [(b"x-a", b"1"), (b"x-a", b"2"), (b"set-cookie", b"a=1")]}],
+    "text": [{"type": ACCEPT}, say(text="gr\xf6\xdfer"), say(text="")],
+    "bytes": [{"type": ACCEPT}, say(bytes=b"\0\xff"), say(bytes=b"")],
+    "textnone": [{"type": ACCEPT}, say(text=None, bytes=b"a"), say(text="a", bytes=None)],
+    "big": [{"type": ACCEPT}, say(text="x" * 200_000)],
+    "close": [{"type": ACCEPT}, {"type": CLOSE}],
+    "closecode": [{"type": ACCEPT}, {"type": CLOSE, "code": 4321, "reason": "gr\xf6\xdfer"}],
+    "closenone": [{"type": ACCEPT}, {"type": CLOSE, "code": 1001, "reason": None}],
+    "deny": [{"type": CLOSE}],
+    "denycode": [{"type": CLOSE, "code": 4000, "reason": "no"}],
+    "denybody": [DENY, denial(b"who ", True), denial(b"are you?")],
+    # Mistakes.
+    "subprotocolother": [{"type": ACCEPT, "subprotocol": "other"}],
+    "early": [say(text="a")],
+    "twice": [{"type": ACCEPT}, {"type": ACCEPT}],
+    "unknown": [{"type": "websocket.unknown"}],
+    "unknownlate": [{"type": ACCEPT}, {"type": "websocket.unknown"}],
+    "nothing": [{"type": ACCEPT}, say(), say(text="after it")],
+    "late": [{"type": ACCEPT}, {"type": CLOSE}, say(text="late")],
+    "closetwice": [{"type": ACCEPT}, {"type": CLOSE}, {"type": CLOSE}],
+    "denylate": [{"type": ACCEPT}, DENY],
+    "reserved": [{"type": ACCEPT}, {"type": CLOSE, "code": 1005}],
+    "outofrange": [{"type": ACCEPT}, {"type": CLOSE, "code": 70000}],
+    "longreason": [{"type": ACCEPT}, {"type": CLOSE, "code": 1000, "reason": "x" * 124}],
+}
+
+
+async def talk(name: str, receive: Receive, send: Send) -> None:
+    await receive()
+    if name == "raises":
+        raise RuntimeError("before accept")
+    if name == "returns":
+        return
+    for message in SAID[name]:
+        await send(message)
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            break
+        await send(say(**{key: message[key] for key in ("text", "bytes") if message.get(key) is not None}))
+
+
 async def app(scope: Any, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
+        return
+    if scope["type"] == "websocket":
+        await talk(scope["path"].strip("/"), receive, send)
         return
     name = scope["path"].lstrip("/").partition("/")[0]
     if name in SENT:

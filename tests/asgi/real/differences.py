@@ -65,8 +65,30 @@ DIFFERENCES = (
         'endpoint initiates a closure by following the procedures to _Start the WebSocket Closing Handshake_"',
     ),
     Difference(
+        "the Close that answers the Close of a WebSocket's client has its code alone",
+        "it has the reason, too",
+        'RFC 6455 5.5.1: "When sending a Close frame in response, the endpoint typically echos the status code it '
+        'received."',
+    ),
+    Difference(
+        "a WebSocket that webfw closes for the client's mistake is told as 1006",
+        "as the code that the server has sent",
+        "RFC 6455 7.1.5: the code is that of the first Close that was received, and 1006 where there was none",
+    ),
+    Difference(
+        "a WebSocket is not accepted with a subprotocol that its client has not offered",
+        "it is, and the client fails the connection",
+        "RFC 6455 4.2.2: \"The value chosen MUST be derived from the client's handshake, specifically by selecting one "
+        'of the values from the |Sec-WebSocket-Protocol| field"',
+    ),
+    Difference(
+        "a message to a WebSocket that has neither text nor bytes is a mistake",
+        "it is dropped",
+        "ASGI, WebSocket, Send: at least one of `bytes` and `text` must not be None",
+    ),
+    Difference(
         "`spec_version` is 2.5",
-        "2.3",
+        "2.3 for HTTP, 2.4 for WebSocket",
         "ASGI, HTTP and WebSocket, version history: 2.4 has `OSError` from `send()` when the client has gone, 2.5 the "
         "reason of `websocket.disconnect`; both are so here",
     ),
@@ -222,4 +244,26 @@ COMPARED: dict[str, list[tuple[str, set[str]]]] = {
         ("fields forwarded", {"scope.client", "scope.scheme"})
     ],
     "an unknown major version of HTTP is answered 505": [("bad version", {"status"})],
+}
+
+#: The same for `test_compared_websockets`.
+COMPARED_SOCKETS: dict[str, list[tuple[str, set[str]]]] = {
+    "`spec_version` is 2.5": [("*", {"scope.asgi"})],
+    "the Close that answers the Close of a WebSocket's client has its code alone": [
+        ("said *", {"reason"}),
+        ("frames text", {"reason"}),
+        ("frames fragments", {"reason"}),
+        ("frames own code", {"reason"}),
+    ],
+    "a WebSocket that webfw closes for the client's mistake is told as 1006": [("bad *", {"told"})],
+    "a WebSocket whose application raises is closed with 1011": [
+        (f"said {name}", {"code"})
+        for name in ("twice", "unknownlate", "denylate", "reserved", "outofrange", "longreason")
+    ],
+    "a WebSocket is not accepted with a subprotocol that its client has not offered": [
+        ("said subprotocolother", {"status", "ended", "heard", "told"})
+    ],
+    "a message to a WebSocket that has neither text nor bytes is a mistake": [
+        ("said nothing", {"code", "ended", "heard", "messages", "told"})
+    ],
 }
