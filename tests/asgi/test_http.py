@@ -249,6 +249,13 @@ async def test_a_length_that_is_announced_frames_the_pieces() -> None:
     assert (answer.body, "Transfer-Encoding" in answer.headers) == (b"abc", False)
 
 
+async def test_spaces_around_a_length_do_not_count() -> None:
+    head = start(200, (b"content-length", b" 2\t"))
+    for messages in ((head, body(b"a", True), body(b"b")), (head, body(b"ab"))):
+        answer = await site(Part(*messages)).ask("/")
+        assert (answer.status, answer.body, answer.headers["Content-Length"]) == (200, b"ab", "2")
+
+
 async def test_its_own_transfer_coding_is_ignored() -> None:
     answer = await site(Part(start(200, (b"transfer-encoding", b"chunked")), body(b"x"))).ask("/")
     assert (answer.headers["Content-Length"], answer.body) == ("1", b"x")
@@ -808,6 +815,25 @@ async def test_a_file_whose_client_leaves(tmp_path: Any) -> None:
         while not app.ended:
             await asyncio.sleep(0.001)
     assert isinstance(app.raised[0], ClientDisconnected)
+
+
+@pytest.mark.parametrize("last", [body(b""), body(b"x", True), start()])
+async def test_nothing_gets_into_a_file_that_is_on_its_way(last: Any, tmp_path: Any) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 1_000_000)
+    raised: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start())
+        sending = asyncio.ensure_future(send({"type": "http.response.pathsend", "path": str(file)}))
+        await asyncio.sleep(0)
+        raised.extend(await asyncio.gather(send(last), return_exceptions=True))
+        await sending
+
+    client = Client(ASGIContainer(app, lifespan="off"))
+    response = await client.get("/")
+    assert response.body == file.read_bytes()
+    assert [type(error) for error in raised] == [ApplicationError]
 
 
 async def test_it_is_a_target_beside_handlers() -> None:

@@ -136,6 +136,21 @@ async def test_a_task_that_somebody_cancels_cuts_its_response() -> None:
     assert run.task.cancelled()
 
 
+async def test_one_that_cancels_itself_before_it_answers_is_a_500() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    statuses: list[int] = []
+    asked = site(app, log_function=lambda entry: statuses.append(entry.get_status()))
+    assert (await asked.ask("/")).status == 500
+    assert statuses == [500]
+    assert (await asked.ask("/")).status == 500  # and the connection goes on
+    assert not asked.application.running
+
+
 async def test_what_stops_the_program_is_not_swallowed() -> None:
     class Stop(BaseException):
         pass

@@ -29,9 +29,9 @@ __all__ = [
     "type_of",
 ]
 
-#: Where a response stands: nothing has been said of it; its head is known and kept; the head is out; the body is out
-#: and trailers are to come; it is complete; it was cut, and cannot be completed.
-START, HEAD, BODY, TRAILERS, COMPLETE, CUT = range(6)
+#: Where a response stands: nothing has been said of it; its head is known and kept; the head is out; a file is on its
+#: way; the body is out and trailers are to come; it is complete; it was cut, and cannot be completed.
+START, HEAD, BODY, FILE, TRAILERS, COMPLETE, CUT = range(7)
 
 #: Names that need a closer look; any other has its value passed on as it is.
 _WATCHED = frozenset({"content-length", "transfer-encoding", "date", "server"})
@@ -117,6 +117,7 @@ def _checked(given: Any) -> tuple[dict[str, str], list[tuple[str, str]] | None, 
                 if watched == "content-length":
                     if length is not None:
                         raise ValueError("there is one already")
+                    value = value.strip(" \t")
                     length = int(value) if value.isdecimal() and len(value) < _MAX_DIGITS else _length(value)
                 elif watched == "transfer-encoding":  # "the server must ignore it"
                     continue
@@ -150,9 +151,8 @@ def _spell(name: Any) -> tuple[str, str]:
 
 
 def _length(value: str) -> int:
-    digits = value.strip(" \t")
-    if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS:
-        return int(digits)
+    if value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
+        return int(value)
     raise ValueError("a length is a number")
 
 
@@ -303,6 +303,8 @@ class Response:
                 return
             length = self._length
             sent = self._send_head(b"")
+            # Another task may call `send` meanwhile: what it sent would stand in the midst of the file.
+            self.phase = FILE
             try:
                 if sent is not DONE:
                     await sent

@@ -158,7 +158,8 @@ class Run(Response):
             if task is None or not task.cancelling():  # what it waited for was cancelled, not the application
                 self._failed(error)
             elif not self._timed_out:
-                self.cut()
+                app_log.info("%s: the application was cancelled", self.summary())
+                self.refuse(500)
                 raise
         except Exception as error:
             # Border: whatever an application raises becomes a response, or a cut connection.
