@@ -22,7 +22,8 @@ from webfw.httputil import HTTPHeaders
 from webfw.httputil import headers as headers_module
 from webfw.sansio import native as native_module
 from webfw.sansio.errors import LocalProtocolError, RemoteProtocolError
-from webfw.sansio.http1 import HeadLimits, RequestHead, encode_head, parse_head, status_line
+from webfw.sansio.http1 import Chunked, HeadLimits, RequestHead, encode_head, parse_head, status_line
+from webfw.sansio.http1 import body as body_module
 from webfw.sansio.http1 import encode as encode_module
 from webfw.sansio.http1 import head as head_module
 from webfw.sansio.native import IMPLEMENTATION, native
@@ -552,3 +553,74 @@ def test_plain_maps_are_taken() -> None:
     assert native.plain_fields(block, 5) is None  # type: ignore[union-attr]
     assert native.plain_fields("Host: a\r\n", defaultdict(str)) is None  # type: ignore[union-attr]
     assert HTTPHeaders.from_fields(block + "Host: b\r\n").get_list("Host") == ["a", "b"]
+
+
+# --- chunks ---
+
+CHUNKS = st.lists(
+    st.one_of(
+        st.builds(lambda size: b"%x\r\n%b\r\n" % (size, b"x" * size), st.integers(0, 20)),
+        st.sampled_from(
+            [
+                b"1\r\na\r\n",
+                b"001\r\nb\r\n",
+                b"A\r\n0123456789\r\n",
+                b"1;a=b\r\nc\r\n",
+                b"1\r\ncd\r\n",
+                b"1\r\nd\n",
+            ]
+        ),
+        st.sampled_from(
+            [
+                b"0000001\r\ne\r\n",
+                b"00000001\r\nf\r\n",
+                b"fffffff\r\n",
+                b"1\n",
+                b"\r\n",
+                b"g\r\n",
+                b"1 \r\nh\r\n",
+            ]
+        ),
+    ),
+    max_size=6,
+).map(b"".join)
+
+
+def decoded(data: bytes, max_size: int | None) -> tuple[Any, ...]:
+    decoder = Chunked(max_size)
+    try:
+        payload, end = decoder.receive(data, 0)
+    except RemoteProtocolError as error:
+        return error.status, str(error)
+    return payload, end, decoder.size, decoder.done, decoder._state, decoder._left, decoder._held
+
+
+@built
+@settings(max_examples=400)
+@given(CHUNKS, st.one_of(st.none(), st.integers(0, 30)), st.integers(0, 200))
+def test_chunks_in_c_are_those_of_python(data: bytes, max_size: int | None, cut: int) -> None:
+    for given_data in (data, data[:cut]):
+        in_c = decoded(given_data, max_size)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(body_module, "_plain_chunks", None)
+            assert in_c == decoded(given_data, max_size)
+
+
+@built
+def test_plain_chunks_are_taken() -> None:
+    plain_chunks = native.plain_chunks  # type: ignore[union-attr]
+    many = b"1\r\na\r\n" * 1000 + b"3\r\nbcd\r\n"
+    assert plain_chunks(many + b"0\r\n\r\n", 0, 9999) == (b"a" * 1000 + b"bcd", len(many))
+    assert plain_chunks(many, 0, 1002) == (b"a" * 1000, 6000)
+    assert plain_chunks(many, 6, 3) == (b"aaa", 24)
+    assert plain_chunks(bytearray(b"xx2\r\nab\r\n"), 2, 9) == (b"ab", 9)
+    for size in range(8):
+        assert plain_chunks(b"2\r\nab\r\n"[:size], 0, 9) == ((b"ab", 7) if size == 7 else (b"", 0))
+    assert plain_chunks(many, len(many), 9) == (b"", len(many))
+    assert plain_chunks(many, 0, -1) == (b"", 0)
+    for start in (-1, len(many) + 1):
+        with pytest.raises(ValueError, match="start"):
+            plain_chunks(many, start, 9)
+    for arguments in ((many, 0), ("text", 0, 9), (many, "0", 9), (many, 0, None)):
+        with pytest.raises(TypeError):
+            plain_chunks(*arguments)

@@ -81,6 +81,10 @@ static PyMethodDef methods[] = {
     {"raw_fields", FASTCALL(raw_fields),
      PyDoc_STR("raw_fields($module, block, /)\n--\n\n"
                "Pairs of bytes, the names in lower case, of a field block; None where Python has to look.")},
+    {"plain_chunks", FASTCALL(plain_chunks),
+     PyDoc_STR("plain_chunks($module, data, start, room, /)\n--\n\n"
+               "The payload of the chunks that begin at `start`, are there whole and have no extension, at most `room`\n"
+               "bytes of it; and the offset behind them.")},
     {NULL, NULL, 0, NULL},
 };
 

@@ -18,6 +18,7 @@ PyObject *plain_head(PyObject *module, PyObject *const *arguments, Py_ssize_t co
 PyObject *plain_message(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *plain_fields(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *raw_fields(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+PyObject *plain_chunks(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 
 /* The names of a RequestHead's attributes, and values it often has: made once for each interpreter. */
 #define EVERY_WORD(WORD)                                                                                     \

@@ -542,3 +542,74 @@ raw_fields(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t c
     Py_XDECREF(result);
     Py_RETURN_NONE;
 }
+
+/* --- chunks --- */
+
+/* The value of a hexadecimal digit, -1 for any other octet. */
+static int
+hex_value(unsigned char octet)
+{
+    if (octet >= '0' && octet <= '9') {
+        return octet - '0';
+    }
+    octet |= 32;
+    return octet >= 'a' && octet <= 'f' ? octet - 'a' + 10 : -1;
+}
+
+/* A chunk of RFC 9112 section 7.1 that is there whole, not the last one, and has no extension: where the next one begins,
+ * NULL for any other.
+ */
+static const unsigned char *
+read_chunk(const unsigned char *at, const unsigned char *stop, const unsigned char **data, Py_ssize_t *size)
+{
+    const unsigned char *digits = at;
+    int digit;
+
+    /* Seven digits fit wherever Python runs, and are more than is ever there whole. */
+    for (*size = 0; at < stop && at - digits < 7 && (digit = hex_value(*at)) >= 0; at++) {
+        *size = *size * 16 + digit;
+    }
+    if (*size == 0 || stop - at < 4 || *size > stop - at - 4 || at[0] != '\r' || at[1] != '\n') {
+        return NULL;
+    }
+    *data = at + 2;
+    at += 2 + *size;
+    return at[0] == '\r' && at[1] == '\n' ? at + 2 : NULL;
+}
+
+/* plain_chunks(data, start, room) */
+PyObject *
+plain_chunks(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    if (count != 3) {
+        PyErr_Format(PyExc_TypeError, "plain_chunks() takes 3 arguments, not %zd", count);
+        return NULL;
+    }
+    const Py_ssize_t start = PyLong_AsSsize_t(arguments[1]), room = PyLong_AsSsize_t(arguments[2]);
+    Py_buffer data;
+    if (PyErr_Occurred() || PyObject_GetBuffer(arguments[0], &data, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    if (start < 0 || start > data.len) {
+        PyBuffer_Release(&data);
+        PyErr_SetString(PyExc_ValueError, "the start is not within the data");
+        return NULL;
+    }
+    const unsigned char *begin = (const unsigned char *)data.buf + start, *stop = begin + (data.len - start);
+    const unsigned char *end = begin, *next, *octets;
+    Py_ssize_t size, total = 0;
+    while ((next = read_chunk(end, stop, &octets, &size)) != NULL && size <= room - total) {
+        total += size;
+        end = next;
+    }
+    PyObject *payload = PyBytes_FromStringAndSize(NULL, total);
+    if (payload != NULL) {
+        char *to = PyBytes_AsString(payload);
+        for (const unsigned char *at = begin; at < end; at = next, to += size) {
+            next = read_chunk(at, stop, &octets, &size);
+            memcpy(to, octets, (size_t)size);
+        }
+    }
+    PyBuffer_Release(&data);
+    return payload == NULL ? NULL : Py_BuildValue("(Nn)", payload, start + (end - begin));
+}

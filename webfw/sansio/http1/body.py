@@ -5,8 +5,12 @@ from typing import Protocol
 from webfw.sansio.errors import RemoteProtocolError
 from webfw.sansio.http1.framing import excerpt
 from webfw.sansio.http1.grammar import CHUNK_LINE, FORBIDDEN_IN_TRAILERS, IS_FIELD_LINE, PLAIN_CHUNK
+from webfw.sansio.native import native
 
 __all__ = ["BodyDecoder", "Chunked", "Length", "UntilClose"]
+
+
+_plain_chunks = None if native is None else native.plain_chunks
 
 
 class BodyDecoder(Protocol):
@@ -150,15 +154,15 @@ class Chunked:
                 self._left -= len(piece)
                 if self._left == 0:
                     self._state = _DATA_END
-            elif self._state == _SIZE and not self._held and (match := PLAIN_CHUNK.match(data, at)):
-                at = match.end()
-                self._begin_chunk(int(match[1], 16))
-                stop = at + self._left
-                if self._left and data[stop : stop + 2] == b"\r\n":  # it is here whole, as most are
-                    pieces.append(data[at:stop])
-                    at = stop + 2
-                    self._left = 0
-                    self._state = _SIZE
+            elif self._state == _SIZE and not self._held:
+                if _plain_chunks is not None:
+                    room = end if self.max_size is None else min(self.max_size - self.size, end)
+                    piece, at = _plain_chunks(data, at, room)
+                    if piece:
+                        pieces.append(piece)
+                        self.size += len(piece)
+                        continue
+                at = self._begin_with(data, at, pieces)
             else:
                 at = self._take_line(data, at)
         self.done = self._state == _DONE
@@ -168,6 +172,21 @@ class Chunked:
         """:raises RemoteProtocolError: when the last chunk or the trailer section is not complete."""
         if not self.done:
             raise RemoteProtocolError("chunked body cut")
+
+    def _begin_with(self, data: bytes, at: int, pieces: list[bytes]) -> int:
+        """Take a size line, and the data behind it where they are whole; the offset behind what was taken."""
+        match = PLAIN_CHUNK.match(data, at)
+        if match is None:
+            return self._take_line(data, at)
+        at = match.end()
+        self._begin_chunk(int(match[1], 16))
+        stop = at + self._left
+        if self._left and data[stop : stop + 2] == b"\r\n":
+            pieces.append(data[at:stop])
+            at = stop + 2
+            self._left = 0
+            self._state = _SIZE
+        return at
 
     def _take_line(self, data: bytes, at: int) -> int:
         """Take up to the end of a line, or hold what has come of it; returns the offset behind."""
