@@ -329,6 +329,95 @@ async def test_requests_after_the_end_are_refused() -> None:
     await container.shutdown()
 
 
+async def test_an_application_whose_lifespan_is_off_is_never_asked_for_it() -> None:
+    app = Part(start(), body(b"x"))
+    container = ASGIContainer(app, lifespan="off", log_function=lambda entry: None)
+    client = Client(container)
+    assert (await client.get("/")).code == 200
+    await container.shutdown()
+    assert (await client.get("/")).code == 503
+    assert app.ended == 1
+    await container.startup()
+    assert (await client.get("/")).code == 200
+    assert app.ended == 2
+
+
+async def test_a_request_that_begins_while_others_end_is_waited_for_too() -> None:
+    told: list[str] = []
+    go = {"/first": asyncio.Event(), "/second": asyncio.Event()}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            told.append((await receive())["type"])
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        await go[scope["path"]].wait()
+        told.append(scope["path"])
+        await send(start())
+        await send(body(b"x"))
+
+    container = ASGIContainer(app, log_function=lambda entry: None)
+    await container.startup()
+    client = Client(container)
+    first = asyncio.ensure_future(client.get("/first"))
+    while not container.running:
+        await asyncio.sleep(0)
+    ending = asyncio.ensure_future(container.shutdown())
+    second = asyncio.ensure_future(client.get("/second"))
+    while len(container.running) < 2:
+        await asyncio.sleep(0)
+    go["/first"].set()
+    assert (await first).code == 200
+    go["/second"].set()
+    assert (await second).code == 200
+    await ending
+    assert told == ["/first", "/second", "lifespan.shutdown"]
+
+
+async def test_whoever_waits_for_the_shutdown_waits_for_all_of_it() -> None:
+    go = asyncio.Event()
+    ended: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await go.wait()
+            ended.append(True)
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        await send(start())
+        await send(body(b"x"))
+
+    container = ASGIContainer(app, log_function=lambda entry: None)
+    assert (await Client(container).get("/")).code == 200
+    container.start_draining(1.0)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    waiting = asyncio.ensure_future(container.shutdown())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    go.set()
+    await waiting
+    assert ended == [True]
+
+
+async def test_two_loops_at_once_are_refused() -> None:
+    container = ASGIContainer(Part(start(), body(b"x")), lifespan="off")
+    assert (await Client(container).get("/")).code == 200
+
+    async def other() -> None:
+        await container.startup()
+
+    with pytest.raises(RuntimeError, match="one loop at a time"):
+        await asyncio.get_running_loop().run_in_executor(None, lambda: asyncio.run(other()))
+    assert (await Client(container).get("/")).code == 200
+
+
 async def test_shutdown_before_anything_does_nothing() -> None:
     await ASGIContainer(echo).shutdown()
     ASGIContainer(echo).start_draining()

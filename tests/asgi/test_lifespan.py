@@ -194,6 +194,21 @@ async def test_a_shutdown_that_is_cut_ends_the_application() -> None:
     assert isinstance(app.raised[0], asyncio.CancelledError)
 
 
+async def test_a_shutdown_that_is_cut_while_it_still_starts_ends_the_application() -> None:
+    app = App(None, asyncio.Event())
+    container = ASGIContainer(app, lifespan_timeout=None, log_function=lambda entry: None)
+    asked = asyncio.ensure_future(Client(container).get("/"))
+    while not app.heard:
+        await asyncio.sleep(0)
+    ending = asyncio.ensure_future(container.shutdown())
+    await asyncio.sleep(0)
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert isinstance(app.raised[0], asyncio.CancelledError)
+    assert (await asked).code == 503
+
+
 async def test_where_a_lifespan_is_wanted_a_mistake_in_it_stops_the_start() -> None:
     with pytest.raises(LifespanError, match=r"startup has failed: KeyError\('setting'\)") as caught:
         await ASGIContainer(App(None, KeyError("setting")), lifespan="on").startup()

@@ -110,6 +110,9 @@ class ASGIContainer(HTTPServerConnectionDelegate):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lifespan: Lifespan | None = None
         self._starting: asyncio.Task[None] | None = None
+        #: The shutdown, whoever has asked for it; and whether all is over, until the next `startup`.
+        self._ending: asyncio.Task[None] | None = None
+        self._over = False
         self._by_request = False
         self._spread = drain_spread
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -154,13 +157,20 @@ class ASGIContainer(HTTPServerConnectionDelegate):
         return HTTPRun(self, exchange, request, loop)
 
     def _use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Requests come from a loop for the first time; a container serves one loop at a time."""
+        """Requests come from a loop for the first time; a container serves one loop at a time.
+
+        :raises RuntimeError: another loop is still running with it: the lifespan would begin anew with each change.
+        """
+        before = self._loop
+        if before is not None and before is not loop and before.is_running():
+            raise RuntimeError("an ASGIContainer serves one loop at a time; make one for each loop")
         self._loop = loop
         self.ready = self.lifespan == "off"
         self.draining = False
         self.state = {}
         self.running = set()
-        self._lifespan = self._starting = None
+        self._lifespan = self._starting = self._ending = None
+        self._over = False
 
     # The lifespan.
 
@@ -170,10 +180,11 @@ class ASGIContainer(HTTPServerConnectionDelegate):
         Without it, the first request does that, and waits.
 
         :raises LifespanError: the application cannot start.
+        :raises RuntimeError: it is running on another loop.
         """
         loop = asyncio.get_running_loop()
         failed = self._starting is not None and self._starting.done() and not self.ready
-        if loop is not self._loop or failed:
+        if loop is not self._loop or failed or self._over:
             self._use_loop(loop)
         self._by_request = False
         if self.ready:
@@ -193,12 +204,32 @@ class ASGIContainer(HTTPServerConnectionDelegate):
         To be called when the server has been drained; again does no harm.  What has not ended within
         ``lifespan_timeout`` is cancelled.
         """
-        if self._loop is not asyncio.get_running_loop():
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
             return
-        if self._starting is not None:
-            await asyncio.wait([self._starting])
+        if self._ending is None:
+            self._ending = loop.create_task(self._run_shutdown())
+        ending = self._ending
+        try:
+            await asyncio.wait([ending])
+        except asyncio.CancelledError:
+            # The time is up: the application has to end now.
+            ending.cancel()
+            await asyncio.wait([ending])
+            raise
+
+    async def _run_shutdown(self) -> None:
+        starting = self._starting
+        if starting is not None:
+            try:
+                await asyncio.wait([starting])
+            except asyncio.CancelledError:
+                starting.cancel()
+                await asyncio.wait([starting])
+                raise
         await self._end_requests()
         self.ready = False
+        self._over = True
         lifespan, self._lifespan = self._lifespan, None
         if lifespan is not None:
             await lifespan.shutdown()
@@ -220,6 +251,8 @@ class ASGIContainer(HTTPServerConnectionDelegate):
 
     async def is_ready(self) -> bool:
         """Wait for the startup that a request has to wait for; False where it has failed, or all is over."""
+        if self._over:
+            return False
         first = self._starting is None
         if first:
             self._by_request = True
@@ -230,16 +263,18 @@ class ASGIContainer(HTTPServerConnectionDelegate):
         return self.ready
 
     async def _end_requests(self) -> None:
-        """Wait for the application's tasks."""
-        tasks = [run.task for run in self.running if run.task is not None]
-        if not tasks:
-            return
-        _, left = await asyncio.wait(tasks, timeout=self.lifespan_timeout)
-        if left:
-            app_log.error("%d requests of the application had to be cancelled", len(left))
-            for task in left:
-                task.cancel()
-            await asyncio.wait(left, timeout=1.0)
+        """Wait for the application's tasks, also for those of requests that begin meanwhile."""
+        loop = asyncio.get_running_loop()
+        limit = self.lifespan_timeout
+        end = None if limit is None else loop.time() + limit
+        while tasks := [run.task for run in self.running if run.task is not None and not run.task.done()]:
+            _, left = await asyncio.wait(tasks, timeout=None if end is None else max(end - loop.time(), 0.0))
+            if left:
+                app_log.error("%d requests of the application had to be cancelled", len(left))
+                for task in left:
+                    task.cancel()
+                await asyncio.wait(left, timeout=1.0)
+                return
 
     def start_draining(self, timeout: float = 30.0) -> None:
         """Have the clients that stay go away: the application is being shut down.  `HTTPServer.drain` calls it.
