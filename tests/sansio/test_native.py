@@ -88,6 +88,16 @@ def test_the_choice_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert native_module._choose(None) is None
 
 
+@built
+def test_a_build_of_other_sources_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "REVISION", native_module.REVISION - 1)
+    assert native_module._choose(None) is None
+    with pytest.raises(ImportError, match="other sources: install webfw"):
+        native_module._choose("1")
+    monkeypatch.delattr(native, "REVISION")
+    assert native_module._choose(None) is None
+
+
 # --- request heads ---
 
 LIMITS = HeadLimits()

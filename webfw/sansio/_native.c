@@ -91,6 +91,10 @@ static PyMethodDef methods[] = {
 static int
 begin(PyObject *module)
 {
+    /* native.py wants the same number: to be raised with every change of what a function takes or gives. */
+    if (PyModule_AddIntConstant(module, "REVISION", 2) < 0) {
+        return -1;
+    }
     return words_begin(PyModule_GetState(module));
 }
 

@@ -5,6 +5,8 @@ from typing import TypeVar
 
 _Head = TypeVar("_Head")
 
+REVISION: int
+
 def apply_mask(key: bytes | bytearray | memoryview, payload: bytes | bytearray | memoryview, /) -> bytes: ...
 def plain_head(
     kind: type[_Head],

@@ -6,11 +6,19 @@ from typing import Final
 
 __all__ = ["IMPLEMENTATION", "native"]
 
+#: Which functions the C module has, and what they take: `_native.REVISION` must be the same.
+REVISION: Final = 2
+
+_CURE: Final = (
+    "install webfw from source with a C compiler and the same setting"
+    " (WEBFW_SPEEDUPS=1 pip install --editable . in a checkout)"
+)
+
 
 def _choose(wanted: str | None) -> ModuleType | None:
     """The C module as the environment variable ``WEBFW_SPEEDUPS`` wants it: 0 never, 1 it must be there, else if it is.
 
-    :raises ImportError: it must be there, and is not.
+    :raises ImportError: it must be there, and is not, or is a build of other sources.
     """
     if wanted == "0":
         return None
@@ -19,9 +27,14 @@ def _choose(wanted: str | None) -> ModuleType | None:
     except ImportError as error:
         if wanted == "1":
             raise ImportError(
-                "WEBFW_SPEEDUPS=1 wants webfw's C module, which has not been built: install webfw from source with a C"
-                " compiler and the same setting (WEBFW_SPEEDUPS=1 pip install --editable . in a checkout)"
+                f"WEBFW_SPEEDUPS=1 wants webfw's C module, which has not been built: {_CURE}"
             ) from error
+        return None
+    if getattr(_native, "REVISION", 0) != REVISION:  # in a checkout that has moved on
+        if wanted == "1":
+            raise ImportError(
+                f"WEBFW_SPEEDUPS=1 wants webfw's C module, which was built of other sources: {_CURE}"
+            )
         return None
     return _native
 

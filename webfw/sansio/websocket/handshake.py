@@ -104,6 +104,9 @@ def check_request(method: str, version: str, headers: Fields) -> str:
         raise HandshakeError("more than one Sec-WebSocket-Key" if keys else "missing Sec-WebSocket-Key")
     if _KEY.fullmatch(keys[0]) is None:
         raise HandshakeError("Sec-WebSocket-Key is not base64 of 16 bytes")
+    if headers.get_list("Transfer-Encoding") or headers.get_list("Content-Length") not in ([], ["0"]):
+        # RFC 9110 section 7.8: another protocol begins behind the request, and its body would be taken for frames.
+        raise HandshakeError("the request of a WebSocket has no body")
     return keys[0]
 
 
