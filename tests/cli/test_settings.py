@@ -43,11 +43,20 @@ def test_values_with_a_form(name: str, value: object) -> None:
         ("unix_mode", "999", "an octal number such as 660"),
         ("unix_mode", "-1", "an octal number"),
         ("hooks", "not a module", "a module's dotted name"),
+        ("trusted_downstream", ["10.0.0.0/8"], "an IP address, no network and no name, is wanted"),
+        ("trusted_downstream", "proxy.example", "an IP address"),
     ],
 )
 def test_values_without_it(name: str, value: object, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         SETTINGS[name].kind.check(value)
+
+
+def test_a_proxy_is_written_as_the_system_writes_it() -> None:
+    assert SETTINGS["trusted_downstream"].kind.check(["::FFFF:0:1", "0:0:0:0:0:0:0:1"]) == [
+        "::ffff:0:1",
+        "::1",
+    ]
 
 
 def test_nothing_is_shown_of_nothing() -> None:

@@ -1,5 +1,6 @@
 """The one table of settings: flags, environment, files and manual are made from it; no value may enter but defaults."""
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,14 @@ def _address(text: str) -> str:
     return text
 
 
+def _proxy(text: str) -> str:
+    # Peers and hops are compared as texts, so the one way of writing an address is kept; nothing would equal a network.
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(f"an IP address, no network and no name, is wanted, not {text!r}") from None
+
+
 def _module(text: str) -> str:
     if not all(part.isidentifier() for part in text.split(".")):
         raise ValueError(f"a module's dotted name is wanted, not {text!r}")
@@ -73,6 +82,7 @@ def _mask(text: str) -> str:
 
 
 _ADDRESS = Text("ADDRESS", "HOST:PORT, unix:PATH or fd://NUMBER", _address)
+_PROXIES = Many(Text("ADDRESS", "an IP address", _proxy))
 _FILE = Text("FILE", "the name of a file")
 _DIRECTORY = Text("DIRECTORY", "the name of a directory")
 _LIFESPAN = Choice("auto", "on", "off")
@@ -101,7 +111,12 @@ _SECTIONS: dict[str, list[tuple[str, Kind, Any, str]]] = {
     ],
     "Behind a proxy": [
         ("xheaders", Flag(), False, "believe X-Forwarded-For and X-Forwarded-Proto of whoever connects"),
-        ("trusted_downstream", Many(Text("ADDRESS")), None, "proxies to skip in X-Forwarded-For; repeatable"),
+        (
+            "trusted_downstream",
+            _PROXIES,
+            None,
+            "IP addresses of proxies, to skip in X-Forwarded-For; repeatable",
+        ),
         (
             "proxy_protocol",
             Flag(),
