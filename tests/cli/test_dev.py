@@ -288,7 +288,11 @@ def test_a_new_configuration_is_a_change(dev: Start, place: Path) -> None:
         (["app:text"], 2, "it must be an instance of"),
         (["--chdir", "none"], 1, "--chdir: none: no such file or directory"),
         (["--certfile", "none"], 1, "--certfile none: no such file"),
-        (["--app-dir", os.devnull], 2, "nothing to serve: there is no app.py"),
+        (
+            ["--app-dir", os.devnull],
+            2,
+            "make_app or create_app in app.py, main.py, wsgi.py or asgi.py of /",
+        ),
     ],
 )
 def test_what_is_refused(dev: Start, arguments: list[str], status: int, sentence: str) -> None:

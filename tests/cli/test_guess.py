@@ -43,6 +43,9 @@ def test_found(tmp_path: Path, files: dict[str, str], target: str) -> None:
 @pytest.mark.parametrize("source", ["", "def f():\n    app = 1", "print('app')", "x = 1"])
 def test_not_found(tmp_path: Path, source: str) -> None:
     (tmp_path / "app.py").write_text(source)
-    with pytest.raises(CommandError, match="nothing to serve: there is no app.py or main.py") as raised:
+    with pytest.raises(
+        CommandError,
+        match="nothing to serve: there is no app, application, make_app or create_app in app.py, ",
+    ) as raised:
         guess_target(str(tmp_path))
     assert raised.value.status == 2

@@ -188,6 +188,14 @@ def test_anything_else_is_refused(app: object, sentence: str) -> None:
     assert caught.value.status == USAGE
 
 
+async def endpoint(name: object, request: object) -> None: ...
+
+
+def test_a_coroutine_function_of_two_arguments() -> None:
+    with pytest.raises(CommandError, match="m:a is a coroutine function of two arguments, which neither"):
+        interface_of(endpoint, "m:a", Delegate, Handler)
+
+
 async def asgi(scope: object, receive: object, send: object) -> None: ...
 
 

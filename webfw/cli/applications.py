@@ -71,7 +71,7 @@ def places(configuration: Configuration) -> list[Place]:
         found.append(Place(configuration["app"], origin=origin, **usual))
     if not found:
         raise CommandError(
-            "nothing to serve: name an application, for example webfw serve demos.hello:app", USAGE
+            "nothing to serve: name an application, for example webfw serve shop.main:app", USAGE
         )
     for place in found:
         check_target(place.target)

@@ -2,7 +2,7 @@
 
 import ast
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from webfw.cli.errors import USAGE, CommandError
 
@@ -37,10 +37,14 @@ def guess_target(directory: str) -> str:
                         f"{module}:{name}{'()' if names[name] or name.startswith(('make', 'create')) else ''}"
                     )
     raise CommandError(
-        "nothing to serve: there is no app.py or main.py with app, application or make_app in "
+        f"nothing to serve: there is no {_either(NAMES)} in {_either([f'{module}.py' for module in MODULES])} of "
         f"{os.path.abspath(directory)}; name one, for example webfw dev shop.main:app",
         USAGE,
     )
+
+
+def _either(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _names(body: list[ast.stmt]) -> Iterator[tuple[str, bool]]:

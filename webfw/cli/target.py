@@ -27,7 +27,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 _IF_FACTORY = "if it makes the application, say so by () behind its name, or by --factory"
 
-_EXAMPLE = "for example demos.hello:app or shop.main:make_app()"
+_EXAMPLE = "for example shop.main:app or shop.main:make_app()"
 
 
 def check_target(target: str) -> re.Match[str]:
@@ -94,6 +94,9 @@ def interface_of(app: Any, target: str, delegate: type, handler: type) -> Interf
     if is_asgi_application(app):
         return "asgi"
     if _takes(app, 2) is True and _takes(app, 1) is not True:
+        if inspect.iscoroutinefunction(app):
+            message = f"{target} is a coroutine function of two arguments, which neither WSGI nor ASGI has"
+            raise CommandError(f"{message}; it must be {wanted}", USAGE)
         return "wsgi"
     if inspect.isclass(app):
         raise CommandError(f"{target} is {_kind(app)}; it must be {wanted}", USAGE)
