@@ -8,7 +8,7 @@ import pytest
 
 from webfw.asgi import ASGIContainer
 from webfw.cli.applications import Place
-from webfw.cli.findings import KNOWN_SETTINGS, of_application, of_configuration
+from webfw.cli.findings import KNOWN_SETTINGS, of_application, of_configuration, of_places
 from webfw.cli.routemap import Loaded, routes_of
 from webfw.cli.sources import Configuration, read_configuration
 from webfw.routing import Matcher, Rule
@@ -247,6 +247,7 @@ def test_fastapi() -> None:
             "warning",
             "no effect on :80 without trusted_downstream",
         ),
+        ({"max_connections": 0}, "warning", "leaves no descriptor for anybody else"),
         ({"max_requests_jitter": 5}, "warning", "no effect without max_requests"),
     ],
 )
@@ -254,6 +255,21 @@ def test_server(flags: dict[str, Any], level: str, message: str) -> None:
     ((found, text),) = said_of(**flags)
     assert found == level
     assert message in text
+
+
+def test_two_applications_at_one_place() -> None:
+    places = [
+        Place("a:a", path="/x"),
+        Place("b:b", "h", "/x"),
+        Place("c:c"),
+        Place("d:d", "H", "/x"),
+        Place("e:e"),
+    ]
+    found = [(finding.where, finding.message) for finding in of_places(places)]
+    assert found == [
+        ("d:d", "it is never asked: b:b is at h/x already"),
+        ("e:e", "it is never asked: c:c is at / already"),
+    ]
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1:1", "[::1]:1", "localhost:1", "unix:/x", "fd://3"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from webfw.cli.alone import is_alone
 from webfw.cli.config import settings_of
 from webfw.cli.errors import FAILED, CommandError
-from webfw.cli.findings import Finding, of_application, of_configuration
+from webfw.cli.findings import Finding, of_application, of_configuration, of_places
 from webfw.cli.flags import add_settings
 from webfw.cli.listeners import tls_context
 from webfw.cli.routemap import Loaded, framework_of, load_applications
@@ -65,6 +65,7 @@ def check(arguments: argparse.Namespace) -> int:
         tls_context(configuration["certfile"], configuration["keyfile"])
         is_alone(configuration)
         found = load_applications(configuration)
+        findings += of_places(loaded.place for loaded in found)
         for loaded in found:
             findings += of_application(loaded, configuration)
     except CommandError as error:

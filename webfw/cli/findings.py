@@ -12,12 +12,13 @@ from difflib import get_close_matches
 from types import CodeType, FunctionType
 from typing import Any, Literal
 
+from webfw.cli.applications import Place
 from webfw.cli.routemap import Loaded, Route, framework_of
 from webfw.cli.sources import Configuration
 from webfw.netutil import parse_bind
 from webfw.web import Application, RequestHandler, authenticated
 
-__all__ = ["KNOWN_SETTINGS", "Finding", "of_application", "of_configuration"]
+__all__ = ["KNOWN_SETTINGS", "Finding", "of_application", "of_configuration", "of_places"]
 
 Level = Literal["error", "warning", "note"]
 
@@ -124,6 +125,9 @@ def of_configuration(configuration: Configuration) -> Iterator[Finding]:
             which = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} 0"
             message = f"{which}: a client may take for ever over {what}, and hold its connection"
             yield Finding("warning", configuration.origin(names[-1]), message)
+    if configuration["max_connections"] == 0:
+        message = "max_connections is 0: whoever opens enough of them leaves no descriptor for anybody else"
+        yield Finding("warning", configuration.origin("max_connections"), message)
     if configuration["xheaders"]:
         for address in filter(_is_open, configuration["bind"]):
             message = f"xheaders is on, and not only the proxy can connect to {address}: anybody can fake an address"
@@ -166,6 +170,17 @@ def _is_open(address: str) -> bool:
 
 
 # --- applications ---
+
+
+def of_places(places: Iterable[Place]) -> Iterator[Finding]:
+    """What is worth saying about where applications are."""
+    taken: dict[tuple[str, str], str] = {}
+    for place in places:
+        key = ((place.host or "").lower(), place.path)
+        if key in taken:
+            message = f"it is never asked: {taken[key]} is at {key[0]}{place.path or '/'} already"
+            yield Finding("warning", place.target, message)
+        taken.setdefault(key, place.target)
 
 
 def of_application(loaded: Loaded, configuration: Configuration) -> Iterator[Finding]:
