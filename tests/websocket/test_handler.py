@@ -60,9 +60,20 @@ async def test_a_handshake_that_is_refused(
     assert client.answer.body
     assert not header or header in client.answer.headers
     assert client.site.application.live == set()
-    # HTTP goes on.
-    again = await client.site.ask("/")
-    assert again.status == 400
+    # Behind it there may be frames of a client that has not waited: these are no requests.
+    assert client.wire.closing == ("Upgrade" not in fields and "Connection" not in fields)
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing"])
+async def test_what_is_behind_a_refused_handshake_is_no_request(
+    peer: Any, expect_log: Any, path: str
+) -> None:
+    client = peer([("/", Echo)])
+    await client.open(path, early=Sites.request("/nothing"), Sec_WebSocket_Key="short")
+    assert client.answer.status == (404 if path == "/nothing" else 400)
+    assert client.answer.headers["Connection"] == "close"
+    assert b"HTTP/1.1" not in client.answer.body
+    assert client.wire.eof_sent or client.wire.closing
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "OPTIONS"])

@@ -87,6 +87,9 @@ class Http1Exchange(Exchange):
         self.has_body = has_body = head.chunked or head.content_length is not None
         self.body_done = not has_body
         request = HTTPServerRequest.from_head(head, self, context)
+        if head.upgrade and "websocket" in request.headers.get("Upgrade", "").lower():
+            # Where it is refused, what is behind it may be frames of somebody who has not waited; no requests.
+            self.keep_alive = False
         if conn.server.xheaders:
             request.context = context = conn.server.behind_proxy(context, request)
         self.context = context
