@@ -165,7 +165,7 @@ async def test_closing_before_accepting_is_403() -> None:
     assert (await talk.open()).status == 403
     assert app.heard == [CONNECT, gone(1006)]
     assert talk.log == [403]
-    assert not talk.wire.closing
+    assert talk.wire.closing
 
 
 async def test_a_denial_is_a_response() -> None:
@@ -179,6 +179,36 @@ async def test_a_denial_is_a_response() -> None:
     answer = await talk.open()
     assert (answer.headers["Content-Length"], answer.body) == ("5", b"whole")
     assert talk.log == [401]
+
+
+DENIED = {"type": "websocket.http.response.start", "status": 401, "headers": [(b"connection", b"keep-alive")]}
+
+
+@pytest.mark.parametrize(
+    "messages", [(CLOSE,), (DENIED, {**body(b"no"), "type": "websocket.http.response.body"})]
+)
+async def test_what_is_behind_a_refused_handshake_is_no_request(messages: Any) -> None:
+    talk = Talk(Part(None, *messages))
+    sent = await talk.send(request("/ws", **HANDSHAKE) + request("/next"))
+    assert sent.count(b"HTTP/1.1") == 1
+    assert Answer(sent).headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize("framing", [{"Content_Length": "5"}, {"Transfer_Encoding": "chunked"}])
+async def test_a_handshake_with_a_body_is_refused(framing: dict[str, str]) -> None:
+    app = Part(None, ACCEPT, None)
+    talk = Talk(app)
+    answer = await talk.open(**framing)
+    assert (answer.status, app.heard) == (400, [])
+
+
+async def test_a_handshake_whose_body_is_empty_is_fine() -> None:
+    talk = Talk(echo)
+    assert (await talk.open(Content_Length="0")).status == 101
+    talk.say("hello")
+    assert await talk.events() == ["hello"]
+    talk.wire.lose()
+    await talk.settle()
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def test_example_of_the_rfc() -> None:
         {"Connection": ["keep-alive", "UPGRADE"]},
         {"Sec_WebSocket_Key": "AAAAAAAAAAAAAAAAAAAAAA=="},
         {"Sec_WebSocket_Key": "//////////////////////=="},
+        {"Content_Length": "0"},
     ],
 )
 def test_request_is_fine(replace: dict[str, str | list[str]]) -> None:
@@ -117,6 +118,8 @@ def test_http_version(version: str) -> None:
         ("Connection", {}, '"Connection" must be "Upgrade"'),
         ("", {"Connection": "close"}, "Connection"),
         ("", {"Connection": "keep-alive Upgrade"}, "Connection"),
+        ("", {"Content_Length": "7"}, "the request of a WebSocket has no body"),
+        ("", {"Transfer_Encoding": "chunked"}, "the request of a WebSocket has no body"),
         ("Sec-WebSocket-Key", {}, "missing Sec-WebSocket-Key"),
         ("", {"Sec_WebSocket_Key": [KEY, KEY]}, "more than one Sec-WebSocket-Key"),
         *(("", {"Sec_WebSocket_Key": key}, "not base64 of 16 bytes")
