@@ -151,6 +151,32 @@ async def test_one_that_cancels_itself_before_it_answers_is_a_500() -> None:
     assert not asked.application.running
 
 
+async def test_receiving_again_and_again_in_vain_leaves_nothing() -> None:
+    go = asyncio.Event()
+    kept: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(start())
+        other = asyncio.ensure_future(receive())
+        for _ in range(100):
+            asking = asyncio.ensure_future(receive())
+            await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait([asking])
+        (run,) = asked.application.running
+        kept.append(len(run._waiters))
+        await go.wait()
+        await send(body(b"x"))
+        assert await other == {"type": "http.disconnect"}
+
+    asked = site(app)
+    await asked.send(request("/"))
+    assert kept == [1]
+    go.set()
+    assert Answer(await asked.settle()).body == b"x"
+
+
 async def test_what_stops_the_program_is_not_swallowed() -> None:
     class Stop(BaseException):
         pass

@@ -227,7 +227,13 @@ class Run(Response):
         if self._waiters is None:
             self._waiters = []
         self._waiters.append(waiter)
-        await waiter
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            # Frameworks ask whether a client has left by a receive that they cancel, for each piece of a stream.
+            if self._waiters is not None and waiter in self._waiters:
+                self._waiters.remove(waiter)
+            raise
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, None
