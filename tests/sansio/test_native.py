@@ -115,6 +115,9 @@ LINES = [
     b"GET /# HTTP/1.1\r\n",
     b"GET / HTTP/1.1\n",
     b"X" * 25 + b" / HTTP/1.1\r\n",
+    b"GET / HTTP/1.1\r\r",
+    b"GET / HTTP/1.1 \n",
+    b"GET / HTTP/1.2\r\n",
 ]
 FIELDS = [
     b"Host: localhost\r\n",
@@ -239,6 +242,16 @@ class TestHeads:
         assert in_c(whole) is not None
         assert in_c(whole, len(whole)) is None
         assert in_c(whole, len(whole) + 1) is None
+
+    def test_nothing_before_the_beginning_is_read(self) -> None:
+        whole = LINES[0] + FIELDS[0] + b"\r\n"
+        behind: Any = memoryview(whole * 2)[len(whole) :]
+        assert in_c(behind) is not None
+        assert in_c(behind, -len(whole)) is None
+
+    def test_no_host_is_no_empty_host(self) -> None:
+        assert in_c(LINES[0] + b"\r\n", hosts={""}) is None
+        assert in_c(LINES[0] + b"Host:\r\n\r\n", hosts={""}).host == ""
 
     def test_limits(self) -> None:
         data = LINES[1] + FIELDS[0] + FIELDS[4] * 2 + b"\r\n"
@@ -389,11 +402,14 @@ def test_nothing_is_left_behind() -> None:
 
     each()
     gc.collect()
+    kept = [names["X-Long-Name"], RequestHead, native]
+    counts = [sys.getrefcount(one) for one in kept]
     before = sys.getallocatedblocks()
     for _ in range(300):
         each()
     gc.collect()
     assert sys.getallocatedblocks() - before < 200
+    assert [sys.getrefcount(one) for one in kept] == counts
 
 
 # --- messages into bytes ---
@@ -415,6 +431,22 @@ def encoded(line: str, fields: Any, body: bytes) -> bytes | str:
 def test_a_message_in_c_is_that_of_python(line: str, fields: list[tuple[str, str]], body: bytes) -> None:
     known = native.plain_message(line, fields, body)  # type: ignore[union-attr]
     assert known is None or known == encoded(line, fields, body)
+
+
+@built
+@pytest.mark.usefixtures("pure")
+@pytest.mark.parametrize("octet", range(256))
+def test_every_octet_of_a_message(octet: int) -> None:
+    it = chr(octet)
+    for line, field in (
+        (f"x{it}y", ("a", "b")),
+        ("x", (f"a{it}b", "c")),
+        ("x", ("a", f"b{it}c")),
+        ("x", ("a", it)),
+    ):
+        wanted = encoded(line, [field], b"")
+        known = native.plain_message(line, [field], b"")  # type: ignore[union-attr]
+        assert known == (wanted if octet < 128 and isinstance(wanted, bytes) else None)
 
 
 @built
