@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from webfw.asgi import ASGIContainer
+from webfw.asgi import ASGIAdapter, ASGIContainer
 from webfw.cli.applications import Place
 from webfw.cli.findings import KNOWN_SETTINGS, of_application, of_configuration, of_places
 from webfw.cli.routemap import Loaded, routes_of
@@ -215,6 +215,11 @@ def test_flask() -> None:
         "warning: Flask's secret_key is short (use 24 random characters or more): whoever guesses it can sign sessions",
     ]
     assert said(WSGIContainer(lambda environ, start_response: [])) == []
+
+
+def test_an_adapter_for_other_servers() -> None:
+    (found,) = said(ASGIContainer(ASGIAdapter(Application())))
+    assert found == "note: ASGIAdapter is for other servers: webfw serves what is in it as it is"
 
 
 def test_fastapi() -> None:

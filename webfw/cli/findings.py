@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from types import CodeType, FunctionType
 from typing import Any, Literal
 
+from webfw.asgi import ASGIAdapter
 from webfw.cli.applications import Place
 from webfw.cli.routemap import Loaded, Route, framework_of
 from webfw.cli.sources import Configuration
@@ -340,7 +341,9 @@ def _literal(pattern: str) -> str | None:
 
 def _of_framework(where: str, app: Any) -> Iterator[Finding]:
     framework = framework_of(app)
-    if framework in ("FastAPI", "Starlette") and app.debug:
+    if isinstance(app, ASGIAdapter):
+        yield Finding("note", where, "ASGIAdapter is for other servers: webfw serves what is in it as it is")
+    elif framework in ("FastAPI", "Starlette") and app.debug:
         yield Finding("warning", where, f"{framework}'s debug is on: exceptions show source to everybody")
     elif framework in ("Flask", "Quart"):
         if app.debug:
