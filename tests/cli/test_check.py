@@ -34,7 +34,7 @@ def test_nothing_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "check_app:app", "--workers", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "check_app:app: a native application, 2 routes, 1 handler"
-    assert lines[1].startswith("settings: 2 of ")
+    assert lines[1].startswith("settings: 1 of ")
     assert lines[2].startswith("limits: header_timeout 10, ")
     assert lines[3:] == ["nothing looks wrong"]
 

@@ -90,9 +90,10 @@ def _say(configuration: Configuration | None, found: list[Loaded], findings: lis
     for loaded in found:
         print(_summary(loaded))
     if configuration is not None and found:
-        changed = sum(map(configuration.is_set, SETTINGS))
+        others = [name for name in SETTINGS if name != "app"]  # which has been said
+        changed = sum(map(configuration.is_set, others))
         file = f", file {configuration.file}" if configuration.file is not None else ""
-        print(f"settings: {changed} of {len(SETTINGS)} are not the default{file}")
+        print(f"settings: {changed} of {len(others)} are not the default{file}")
         print(
             "limits: " + ", ".join(f"{name} {SETTINGS[name].show(configuration[name])}" for name in _LIMITS)
         )
