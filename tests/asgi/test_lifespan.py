@@ -209,6 +209,17 @@ async def test_a_shutdown_that_is_cut_while_it_still_starts_ends_the_application
     assert (await asked).code == 503
 
 
+async def test_what_it_waits_for_may_be_cancelled_and_that_is_a_mistake(expect_log: Any) -> None:
+    container = ASGIContainer(App(None, asyncio.CancelledError("mine")))
+    with expect_log("webfw.application", "Uncaught exception in the application's startup", count=1):
+        await container.startup()
+    assert container.ready
+    container = ASGIContainer(App(None, STARTED, asyncio.CancelledError("mine")))
+    with expect_log("webfw.application", "Uncaught exception in the application's lifespan", count=1):
+        await container.startup()
+        await container.shutdown()
+
+
 async def test_where_a_lifespan_is_wanted_a_mistake_in_it_stops_the_start() -> None:
     with pytest.raises(LifespanError, match=r"startup has failed: KeyError\('setting'\)") as caught:
         await ASGIContainer(App(None, KeyError("setting")), lifespan="on").startup()

@@ -111,10 +111,15 @@ class Lifespan:
             await asyncio.wait([task], timeout=LAST_WAIT)
 
     async def _run(self) -> None:
-        error: Exception | None = None
+        error: BaseException | None = None
         try:
             scope = {"type": "lifespan", "asgi": _ASGI, "state": self.state}
             await self._app(scope, self.receive, self.send)
+        except asyncio.CancelledError as cause:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            error = cause  # what it waited for was cancelled, not the application
         except Exception as cause:
             # Border: whatever an application raises here says at most that it has no lifespan.
             error = cause
@@ -126,7 +131,7 @@ class Lifespan:
             if not self._shut_down.done():
                 self._shut_down.set_result("")
 
-    def _without(self, error: Exception | None) -> None:
+    def _without(self, error: BaseException | None) -> None:
         """The application has ended without a word about its startup."""
         if self._mode == "on":
             what = (
@@ -141,7 +146,7 @@ class Lifespan:
             app_log.debug("The application has no lifespan: %r", error)
         self._started.set_result(False)
 
-    def _fail(self, message: str, cause: Exception | None = None) -> None:
+    def _fail(self, message: str, cause: BaseException | None = None) -> None:
         error = LifespanError(message)
         error.__cause__ = cause
         self._started.set_exception(error)
