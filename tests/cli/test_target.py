@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from webfw.cli.errors import LOAD_FAILED, USAGE, CommandError
-from webfw.cli.target import interface_of, load_target, missing_module
+from webfw.cli.target import interface_of, load_failure, load_target, missing_module
 
 
 @pytest.fixture
@@ -227,3 +227,14 @@ def test_modules_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "target_odd", types.ModuleType("target_odd"))
     sys.modules["target_odd"].__spec__ = None
     assert missing_module("target_odd:app") is None
+
+
+def test_a_message_of_several_lines_is_one_sentence() -> None:
+    said = str(
+        load_failure(
+            "importing 'm' failed", RuntimeError('it needs "x". \nInstall it with: \n\npip install x\n')
+        )
+    )
+    assert said.startswith(
+        "importing 'm' failed: RuntimeError: it needs \"x\". Install it with: pip install x ("
+    )

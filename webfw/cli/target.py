@@ -177,7 +177,7 @@ def _guarded(call: Callable[[], _T], failure: str) -> _T:
 
 def load_failure(what: str, error: BaseException) -> CommandError:
     """What is said when the application's own code fails before it serves: the exception and the place."""
-    last = traceback.format_exception_only(error)[-1].strip()
+    last = " ".join(traceback.format_exception_only(error)[-1].split())  # a message may have lines
     return CommandError(f"{what}: {last} ({_place(error)})", LOAD_FAILED)
 
 
