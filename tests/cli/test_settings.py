@@ -52,11 +52,17 @@ def test_values_without_it(name: str, value: object, complaint: str) -> None:
         SETTINGS[name].kind.check(value)
 
 
-def test_a_proxy_is_written_as_the_system_writes_it() -> None:
-    assert SETTINGS["trusted_downstream"].kind.check(["::FFFF:0:1", "0:0:0:0:0:0:0:1"]) == [
-        "::ffff:0:1",
-        "::1",
-    ]
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("10.0.0.5", "10.0.0.5"),
+        ("0:0:0:0:0:0:0:1", "::1"),
+        ("::FFFF:a00:5", "::ffff:10.0.0.5"),  # Python 3.11 and 3.12 would write the last part in hexadecimal
+        ("FE80:0::1%eth0", "fe80::1%eth0"),
+    ],
+)
+def test_a_proxy_is_written_as_the_system_writes_it(text: str, kept: str) -> None:
+    assert SETTINGS["trusted_downstream"].kind.check([text]) == [kept]
 
 
 def test_nothing_is_shown_of_nothing() -> None:

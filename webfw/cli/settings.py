@@ -1,6 +1,7 @@
 """The one table of settings: flags, environment, files and manual are made from it; no value may enter but defaults."""
 
 import ipaddress
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -53,9 +54,11 @@ def _address(text: str) -> str:
 
 
 def _proxy(text: str) -> str:
-    # Peers and hops are compared as texts, so the one way of writing an address is kept; nothing would equal a network.
+    # Peers and hops are compared as texts, so an address is kept as the system writes it; nothing would equal a network.
     try:
-        return str(ipaddress.ip_address(text))
+        address, percent, zone = str(ipaddress.ip_address(text)).partition("%")
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        return socket.inet_ntop(family, socket.inet_pton(family, address)) + percent + zone
     except ValueError:
         raise ValueError(f"an IP address, no network and no name, is wanted, not {text!r}") from None
 
