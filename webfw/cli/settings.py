@@ -54,7 +54,7 @@ def _address(text: str) -> str:
 
 
 def _proxy(text: str) -> str:
-    # Peers and hops are compared as texts, so an address is kept as the system writes it; nothing would equal a network.
+    # Peers and hops are compared as texts, so it is kept as the system writes it; nothing would equal a network.
     try:
         address, percent, zone = str(ipaddress.ip_address(text)).partition("%")
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
