@@ -42,6 +42,12 @@ DIFFERENCES = [
         {"body", "fields"},
     ),
     Difference(
+        "a refused handshake ends its connection",
+        "RFC 6455 4.1: a client has to wait for the answer before it sends more; its frames are no requests",
+        ("subprotocol *", "prepare *", "get breaks", "compression options fail"),
+        {"fields"},
+    ),
+    Difference(
         "426 names the protocol to upgrade to",
         "RFC 9110 15.5.22: the server MUST send an Upgrade header field in a 426 response",
         ("handshake version *", "handshake no version"),
