@@ -43,7 +43,7 @@ def test_values_with_a_form(name: str, value: object) -> None:
         ("unix_mode", "999", "an octal number such as 660"),
         ("unix_mode", "-1", "an octal number"),
         ("hooks", "not a module", "a module's dotted name"),
-        ("trusted_downstream", ["10.0.0.0/8"], "an IP address, no network and no name, is wanted"),
+        ("trusted_downstream", ["10.0.0.1/8"], "an IP address or a network such as 10.0.0.0/8 is wanted"),
         ("trusted_downstream", "proxy.example", "an IP address"),
     ],
 )
@@ -59,6 +59,8 @@ def test_values_without_it(name: str, value: object, complaint: str) -> None:
         ("0:0:0:0:0:0:0:1", "::1"),
         ("::FFFF:a00:5", "::ffff:10.0.0.5"),  # Python 3.11 and 3.12 would write the last part in hexadecimal
         ("FE80:0::1%eth0", "fe80::1%eth0"),
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("2001:DB8:0::/32", "2001:db8::/32"),
     ],
 )
 def test_a_proxy_is_written_as_the_system_writes_it(text: str, kept: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webfw.netutil import BindAddress, is_valid_ip, parse_bind
+from webfw.netutil import AddressSet, BindAddress, is_valid_ip, parse_bind
 
 
 @pytest.mark.parametrize(
@@ -109,3 +109,59 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
     except ValueError:
         return
     assert parse_bind(str(address)) == address
+
+
+PROXIES = AddressSet(
+    ["192.0.2.7", "10.0.0.0/8", "2001:db8::/32", "172.16.5.5/12", "proxy.example", "no/network"]
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "192.0.2.7",
+            "10.0.0.0",
+            "10.255.255.255",
+            "::ffff:10.1.2.3",
+            "172.31.0.1",
+            "2001:db8::1",
+            "2001:DB8:1::",
+        ),
+        *("proxy.example", "10.0.0.0/8", "no/network"),
+    ],
+)
+def test_addresses_of_a_set(text: str) -> None:
+    assert text in PROXIES
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "192.0.2.8",
+        "11.0.0.0",
+        "172.32.0.1",
+        "2001:db9::",
+        "::ffff:11.0.0.1",
+        "other",
+        "",
+        "10.1",
+        "10.0.0.0/9",
+        None,
+    ],
+)
+def test_addresses_that_are_not_in_a_set(text: object) -> None:
+    assert text not in PROXIES
+
+
+def test_a_set_of_addresses_is_a_set() -> None:
+    assert {
+        "192.0.2.7",
+        "10.0.0.0/8",
+        "2001:db8::/32",
+        "172.16.5.5/12",
+        "proxy.example",
+        "no/network",
+    } == PROXIES
+    assert not AddressSet()
+    assert "10.0.0.1" not in AddressSet()

@@ -17,6 +17,7 @@ from webfw.httpserver.limits import Limits
 from webfw.httpserver.peer import RequestContext, behind_proxy, context_of
 from webfw.httputil import HTTPServerConnectionDelegate, HTTPServerRequest
 from webfw.log import app_log, gen_log
+from webfw.netutil import AddressSet
 from webfw.routing import RuleRouter
 from webfw.sansio.errors import RemoteProtocolError
 from webfw.web import Application
@@ -38,7 +39,7 @@ class ASGIAdapter:
         `HTTPServerConnectionDelegate`, or a function of each `HTTPServerRequest`.
     :param xheaders: believe ``X-Real-Ip``/``X-Forwarded-For`` and ``X-Scheme``/``X-Forwarded-Proto``.  Some hosts do
         that themselves, for proxies that they have been told of.
-    :param trusted_downstream: addresses of proxies to skip in ``X-Forwarded-For``.
+    :param trusted_downstream: addresses of proxies, or networks, to skip in ``X-Forwarded-For``.
     :param protocol: the scheme requests shall report, where the host does not know it.
     :param decompress_request: undo gzip and deflate request bodies; ``max_body_size`` then limits what comes out.
     :param chunk_size: bytes a streaming handler gets at once, at most.
@@ -87,7 +88,7 @@ class ASGIAdapter:
         self.drain_timeout = drain_timeout
         #: Fields that the host sets: its framing is another, and so may be its clock.
         self.hosts_own = frozenset({b"transfer-encoding"} if date_header else {b"date", b"transfer-encoding"})
-        self._trusted_downstream = frozenset(trusted_downstream)
+        self._trusted_downstream = AddressSet(trusted_downstream)
         self._begin = _begin_of(application)
         self._running = 0
         self._empty: asyncio.Event | None = None

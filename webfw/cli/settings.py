@@ -54,13 +54,15 @@ def _address(text: str) -> str:
 
 
 def _proxy(text: str) -> str:
-    # Peers and hops are compared as texts, so it is kept as the system writes it; nothing would equal a network.
+    # Peers and hops are compared as texts, so it is kept as the system writes it.
     try:
+        if "/" in text:
+            return str(ipaddress.ip_network(text))
         address, percent, zone = str(ipaddress.ip_address(text)).partition("%")
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         return socket.inet_ntop(family, socket.inet_pton(family, address)) + percent + zone
     except ValueError:
-        raise ValueError(f"an IP address, no network and no name, is wanted, not {text!r}") from None
+        raise ValueError(f"an IP address or a network such as 10.0.0.0/8 is wanted, not {text!r}") from None
 
 
 def _module(text: str) -> str:
@@ -85,7 +87,7 @@ def _mask(text: str) -> str:
 
 
 _ADDRESS = Text("ADDRESS", "HOST:PORT, unix:PATH or fd://NUMBER", _address)
-_PROXIES = Many(Text("ADDRESS", "an IP address", _proxy))
+_PROXIES = Many(Text("ADDRESS", "an IP address or network", _proxy))
 _FILE = Text("FILE", "the name of a file")
 _DIRECTORY = Text("DIRECTORY", "the name of a directory")
 _LIFESPAN = Choice("auto", "on", "off")
@@ -118,7 +120,7 @@ _SECTIONS: dict[str, list[tuple[str, Kind, Any, str]]] = {
             "trusted_downstream",
             _PROXIES,
             None,
-            "IP addresses of proxies, to skip in X-Forwarded-For; repeatable",
+            "IP addresses or networks of proxies, to skip in X-Forwarded-For; repeatable",
         ),
         (
             "proxy_protocol",

@@ -29,6 +29,7 @@ from webfw.ioloop import deadlines
 from webfw.iostream import IOStream
 from webfw.iostream.wire import Wire
 from webfw.log import app_log
+from webfw.netutil import AddressSet
 from webfw.sansio.proxyline import ProxyHeader
 from webfw.tcpserver import TCPServer
 from webfw.util import Configurable
@@ -44,7 +45,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     :param no_keep_alive: close after every response.
     :param xheaders: believe ``X-Real-Ip``/``X-Forwarded-For`` and ``X-Scheme``/``X-Forwarded-Proto``; only behind a
         proxy that sets them.
-    :param trusted_downstream: addresses of proxies to skip in ``X-Forwarded-For``.
+    :param trusted_downstream: addresses of proxies, or networks (``10.0.0.0/8``), to skip in ``X-Forwarded-For``.
     :param proxy_protocol: connections from ``trusted_downstream``, and all over Unix domain sockets, begin with a PROXY
         header (version 1 or 2) that says who the client is; one without it is closed.
     :param ssl_options: an `ssl.SSLContext`, or a dict of arguments for one (`netutil.ssl_options_to_context`).
@@ -138,7 +139,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self.xheaders = xheaders
         self.protocol = protocol
         self.decompress_request = decompress_request
-        self.trusted_downstream = frozenset(trusted_downstream or ())
+        self.trusted_downstream = AddressSet(trusted_downstream or ())
         self.proxy_protocol = proxy_protocol
         #: Of connections that are not served yet: whom their proxy speaks for.
         self._clients: WeakKeyDictionary[Wire, ProxyHeader] = WeakKeyDictionary()

@@ -1,9 +1,47 @@
 """Addresses as text: IP addresses, and where a command line says to listen; no name is looked up here."""
 
+import ipaddress
 import socket
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
-__all__ = ["BindAddress", "is_valid_ip", "parse_bind"]
+__all__ = ["AddressSet", "BindAddress", "is_valid_ip", "parse_bind"]
+
+
+class AddressSet(frozenset[str]):
+    """Some IP addresses, and networks in CIDR notation (RFC 4632 section 3.1): ``in`` asks for an address.
+
+    An address is in it as it is written here, or where it is in one of the networks, whose host bits are not looked at;
+    an IPv4 address that is mapped into IPv6 (``::ffff:10.0.0.1``) is in those of IPv4.  What is neither address nor network
+    equals nothing but itself.
+    """
+
+    __slots__ = ("_networks",)
+
+    _networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+    def __new__(cls, texts: Iterable[str] = ()) -> "AddressSet":
+        self = super().__new__(cls, texts)
+        networks = []
+        for text in self:
+            if "/" in text:
+                with suppress(ValueError):
+                    networks.append(ipaddress.ip_network(text, strict=False))
+        self._networks = tuple(networks)
+        return self
+
+    def __contains__(self, text: object) -> bool:
+        if super().__contains__(text):
+            return True
+        if not self._networks or not isinstance(text, str):
+            return False
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            return False
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self._networks)
 
 
 def is_valid_ip(ip: str) -> bool:
