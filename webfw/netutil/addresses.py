@@ -13,8 +13,8 @@ class AddressSet(frozenset[str]):
     """Some IP addresses, and networks in CIDR notation (RFC 4632 section 3.1): ``in`` asks for an address.
 
     An address is in it as it is written here, or where it is in one of the networks, whose host bits are not looked at;
-    an IPv4 address that is mapped into IPv6 (``::ffff:10.0.0.1``) is in those of IPv4.  What is neither address nor network
-    equals nothing but itself.
+    an IPv4 address that is mapped into IPv6 (``::ffff:10.0.0.1``) is in those of IPv4.  What is neither address nor
+    network equals nothing but itself.
     """
 
     __slots__ = ("_networks",)
