@@ -57,6 +57,8 @@ def test_urls(url: str, place: Place) -> None:
         ("http://a.test/\r\nX: y", "control character"),
         ("http://a\t.test/", "control character"),
         ("http://a b.test/", "character in the host"),
+        ("http://\uff3d/", "character in the host"),  # a fullwidth bracket
+        ("http://\uff05" + "41.test/", "character in the host"),  # and percent sign
         ("http://" + "ü" * 70 + ".test/", "is no name"),
         ("http://a..test/", "is no name: a part of it is empty"),
         ("http://./", "is no name: a part of it is empty"),

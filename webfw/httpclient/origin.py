@@ -26,6 +26,9 @@ _SAFE = "".join(map(chr, range(0x21, 0x7F)))
 # What may follow the user information.  urlsplit() of older Pythons overlooks what stands beside the brackets.
 _HOST_AND_PORT = re.compile(r"\[[0-9A-Fa-f:.]*:[^\[\]]*\](?::[0-9]*)?|[^\[\]]*")
 
+# What a host with other than ASCII characters consists of, once they are encoded.
+_NAME = re.compile(r"[0-9A-Za-z._-]+")
+
 # Schemes under TLS.
 _SECURE = frozenset({"https", "wss"})
 
@@ -137,6 +140,9 @@ def _ascii(host: str, url: str) -> str:
             host = host.encode("idna").decode("ascii")
         except UnicodeError as error:
             raise ValueError(f"the host in {shown(url)} is no name: {error}") from None
+        # What is wide or small in Unicode becomes plain: a fullwidth bracket, for instance, a bracket.
+        if _NAME.fullmatch(host) is None:
+            raise ValueError(f"there is a character in the host of {shown(url)} that no host has")
     if any(character in ' "<>\\^`{|}' for character in host):
         raise ValueError(f"there is a character in the host of {shown(url)} that no host has")
     if not all(0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
