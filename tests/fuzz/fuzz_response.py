@@ -71,7 +71,8 @@ def h11_agrees(head: ResponseHead, data: bytes, method: str) -> None:
     assert event.status_code == head.status
     assert event.reason.decode("latin-1") == head.reason
     theirs, ours = list(event.headers), fields_of(head.fields)
-    assert [name for name, _ in theirs] == [name for name, _ in ours]
+    # Equal lengths are one to it; where there is a body, several are refused by us.
+    assert dict.fromkeys(name for name, _ in theirs) == dict.fromkeys(name for name, _ in ours)
     if head.content_length:
         assert dict(theirs)[b"content-length"] == dict(ours)[b"content-length"]
     if head.chunked:
