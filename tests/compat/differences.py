@@ -125,6 +125,12 @@ DIFFERENCES = [
         when=told_why,
     ),
     Difference(
+        "an offer of WebSocket that is not taken up ends the connection",
+        "RFC 6455 4.1: a client has to wait for the answer before it sends more; its frames are no requests",
+        ("upgrade",),
+        may={"Connection", "end"},
+    ),
+    Difference(
         "HTTP/1.0: Connection is always sent",
         "RFC 9112 9.3: without it a client cannot tell; the value is in lower case",
         ("*",),
