@@ -161,6 +161,7 @@ def floor(figures: Mapping[str, Any]) -> list[str]:
     rows: Rows = figures["shapes"]["hello, 1 field"]
     names = {
         "floor": "a loop on epoll in C, fixed answer",
+        "floor-uvloop": "a protocol of five lines on uvloop, fixed answer",
         "granian-rsgi": "granian, HTTP in Rust, a bare application",
         "webfw": "webfw, a handler",
         "uvicorn": "uvicorn, a bare ASGI application",

@@ -86,6 +86,7 @@ PEERS = [
     Peer("granian-asgi", "granian", granian("asgi")),
     Peer("granian-rsgi", "granian", granian("rsgi")),
     FLOOR,
+    Peer("floor-uvloop", "uvloop", script("fixed_server.py")),
 ]
 
 
