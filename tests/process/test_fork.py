@@ -178,6 +178,22 @@ time.sleep(60)
     assert "no restart is left" in errors
 
 
+def test_a_worker_that_ends_before_the_parent_waits(program: Callable[..., Program]) -> None:
+    """The word it leaves is read with all that came before the wait."""
+    status, _, errors = program("""
+import webfw.process.fork as fork
+watch = fork._Parent._watch
+def late(self):
+    time.sleep(0.3)  # until it has ended
+    return watch(self)
+fork._Parent._watch = late
+fork_processes(1, max_restarts=0)
+os._exit(3)
+""").end()
+    assert status == 1, errors
+    assert "no restart is left" in errors
+
+
 def test_no_restart_at_all(program: Callable[..., Program]) -> None:
     status, lines, _ = program("""
 fork_processes(1, max_restarts=0)

@@ -71,8 +71,10 @@ def test_a_handler_that_the_application_has_put_in_the_place_of_ours_stays() -> 
 def test_nothing_is_touched_where_no_loop_has_taken_a_signal() -> None:
     """The supervisor forks its workers itself, and what is no worker is none of our business."""
     [child, parent] = run(WORKER + FORK)
-    assert child.removeprefix("child") == parent.removeprefix("parent")
     assert parent == "parent mine not here not here mine wakes 0"
+    # From 3.12 on, Python itself lets nothing in a child write into the parent's pipe.
+    wakes = "wakes" if sys.version_info < (3, 12) else "silent"
+    assert child == f"child mine not here not here mine {wakes} 0"
 
 
 @pytest.mark.parametrize("where", ["child", "parent"])

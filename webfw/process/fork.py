@@ -166,17 +166,17 @@ class _Parent:
     def _watch(self) -> int | None:
         with getattr(selectors, "PollSelector", selectors.SelectSelector)() as selector:
             selector.register(self._inbox, selectors.EVENT_READ)
-            self._hear()
-            self._end_what_must()
-            while self._children:
-                until = min(self._terminate_at, self._kill_at)
-                selector.select(None if until == inf else max(0.0, until - time.monotonic()))
+            while True:
+                # In this order: whoever ends behind the look at them has left word for the wait.
                 self._hear()
                 for number in self._reap():
                     if self._fork(number):
                         return number
                 self._end_what_must()
-        return None
+                if not self._children:
+                    return None
+                until = min(self._terminate_at, self._kill_at)
+                selector.select(None if until == inf else max(0.0, until - time.monotonic()))
 
     def _reap(self) -> list[int]:
         """Take the children that have ended, and return the numbers of those to start again."""
