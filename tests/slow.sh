@@ -88,7 +88,8 @@ while read -r minor version path; do
 done < <(interpreters)
 finish "${others[@]}"
 [ -n "$newest" ] && [ "$newest" != 3.11 ] || echo "coverage: not measured, since no other Python from 3.12 on was found"
-begin "uvloop" $python -m pytest -q -p no:cacheprovider --loop uvloop --ignore=tests/browser
+no_loop=(tests/{bench,browser,fuzz,httputil,locale,sansio,template}) # what no event loop has a part in, or only its own
+begin "uvloop" $python -m pytest -q -p no:cacheprovider --loop uvloop "${no_loop[@]/#/--ignore=}"
 begin "C module, manual" beside_uvloop
 finish "uvloop" "C module, manual"
 part "programs for Tornado" environment programs $python programs # what tests/programs runs
