@@ -5,6 +5,7 @@ again, and where we decode a body, h11 decodes the same.
 """
 # ruff: noqa: PT017  # what may be raised, and what it may say, is the subject
 
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,7 @@ import h11
 from webfw.sansio.errors import RemoteProtocolError
 from webfw.sansio.http1 import Chunked, encode_chunk, encode_last_chunk
 
+BAD_WHITESPACE = re.compile(rb"[0-9A-Fa-f][ \t]+;")
 BOUNDS = [
     {"max_size": None},
     {"max_size": 20, "max_extensions": 10, "max_trailer_size": 30, "max_trailers": 2},
@@ -98,7 +100,10 @@ def h11_agrees(data: bytes, payload: bytes, end: int) -> None:
         while isinstance(event := reader.next_event(), h11.Data):
             theirs += bytes(event.data)
     except h11.RemoteProtocolError as error:
-        # It reads trailers as if they were fields of the head; we pass over those that may not stand there.
+        # It does without the white space that RFC 9112 section 7.1.1 allows before an extension.
+        if BAD_WHITESPACE.search(data, 0, end) is not None:
+            return
+        # And reads trailers as if they were fields of the head; we pass over those that may not stand there.
         trailer = data[:end].split(b"\r\n")[-3]
         assert b":" in trailer, f"h11 refuses what we accept: {error}"
     else:
