@@ -39,6 +39,20 @@ def test_a_single_message_may_be_longer_than_the_limit() -> None:
     assert outbox.full(1)
 
 
+def test_tiny_messages_have_a_limit_in_number() -> None:
+    """Each takes some hundred bytes to be kept."""
+    outbox = Outbox(6400, "drop_oldest")
+    for _ in range(116):
+        assert not outbox.full(1)
+        outbox.put(waiting("x", []))
+    assert outbox.full(1)
+    assert not outbox.over()
+    outbox.put(waiting("y", []))
+    assert (outbox.dropped, outbox.size) == (1, 116)
+    outbox.add(waiting("kept"))
+    assert outbox.over()
+
+
 def test_the_oldest_are_dropped_until_there_is_room() -> None:
     missed: list[str] = []
     outbox = Outbox(10)

@@ -285,7 +285,7 @@ class WebSocketConnection(Sending, OlderNames):
     def _release(self) -> None:
         """Read again, unless there is a reason left not to."""
         outbox = self._outbox
-        if self._read_ahead <= READ_AHEAD and (outbox is None or outbox.size <= outbox.limit):
+        if self._read_ahead <= READ_AHEAD and (outbox is None or not outbox.over()):
             self._held = False
             self.wire.resume_reading()
 

@@ -39,18 +39,20 @@ class Waiting:
 class Outbox:
     """The queue of one connection; it is there only while its peer is slow.
 
-    :param limit: bytes; a single message may be longer, as long as nothing else waits.
+    :param limit: bytes; a single message may be longer, as long as nothing else waits.  So many times 64 bytes are the
+        most messages too (and 16 more): a message of one byte takes more than that to be kept.
     :param policy: see `ConnectionSettings.queue_policy`.
     :ivar size: bytes that wait.
     :ivar dropped: how many messages have been dropped.
     """
 
-    __slots__ = ("_entries", "dropped", "limit", "policy", "size")
+    __slots__ = ("_entries", "dropped", "limit", "most", "policy", "size")
 
     def __init__(self, limit: int, policy: QueuePolicy = "wait") -> None:
         self.policy = policy
         self._entries: deque[Waiting] = deque()
         self.limit = limit
+        self.most = limit // 64 + 16
         self.size = 0
         self.dropped = 0
 
@@ -76,7 +78,11 @@ class Outbox:
 
     def full(self, size: int) -> bool:
         """Whether a message of that size would go beyond the limit."""
-        return self.size > 0 and self.size + size > self.limit
+        return self.size > 0 and (self.size + size > self.limit or len(self._entries) >= self.most)
+
+    def over(self) -> bool:
+        """Whether more waits than should, so that what makes it must be held back."""
+        return self.size > self.limit or len(self._entries) > self.most
 
     def take(self) -> Waiting:
         """The next entry to send."""

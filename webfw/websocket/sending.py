@@ -115,7 +115,7 @@ class Sending(Deadlines):
             self.close(CloseCode.TRY_AGAIN_LATER, "too slow")
         elif outbox.policy == "wait" and entry.missed is None:
             entry.future = self.wire.loop.create_future()
-            if outbox.size > outbox.limit and self.machine.server:
+            if outbox.over() and self.machine.server:
                 # Who does not read is not read from, so that it cannot fill the memory with answers.
                 self._hold()
             return entry.future
