@@ -57,7 +57,7 @@ async def test_byte_by_byte() -> None:
 
 async def test_no_header(expect_log: Any) -> None:
     server = Server()
-    with expect_log("webfw.general", "connection from .*127.0.0.1.* closed: no PROXY header"):
+    with expect_log("webfw.general", "connection from 127.0.0.1 closed: no PROXY header"):
         server.wire.feed(REQUEST)
     assert server.wire.aborted
     assert server.introduced == []

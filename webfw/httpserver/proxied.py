@@ -83,7 +83,9 @@ class ProxyPreface:
 
     def _give_up(self, why: str) -> None:
         # The proxy is ours, so this is a fault in how the two are set up, and nobody else would say so.
-        gen_log.warning("connection from %s closed: %s", self.wire.get_extra_info("peername"), why)
+        address = self.wire.get_extra_info("peername")
+        peer = address[0] if isinstance(address, tuple) else "a unix socket"
+        gen_log.warning("connection from %s closed: %s", peer, why)
         self.abort()
 
     def abort(self) -> None:
