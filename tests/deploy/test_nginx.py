@@ -161,8 +161,7 @@ async def test_what_is_published_reaches_all_doors(behind: Behind) -> None:
     for one in sockets:
         assert json.loads(str(await one.read_message()))["data"] == {"from": int(pid)}
         one.close()
-        while await one.read_message() is not None:
-            pass
+        await one.wait_closed()
     for reader, writer in streams:
         await reader.readuntil(f'"from": {pid}'.encode())
         writer.close()

@@ -719,6 +719,18 @@ async def test_frames_in_the_same_read_as_the_answer() -> None:
         assert connection.close_code == 1000
 
 
+async def test_it_is_closed_when_its_socket_is() -> None:
+    """Who waits for that leaves no socket to whoever comes after, such as `asyncio.run`."""
+    async with raw(encode_frame(8, b"\x03\xe8"), hang_up=False) as url:
+        connection = await websocket_connect(url)
+        wire = connection.stream
+        assert await connection.read_message() is None  # the server's Close says so
+        assert not wire.closed()
+        await connection.wait_closed()  # the server closes when it has our answer
+        assert wire.closed()
+        assert wire.get_extra_info("socket").fileno() == -1
+
+
 async def test_a_server_that_speaks_and_goes_at_once() -> None:
     for count in (0, 1, 5, 40):
         frames = b"".join(encode_frame(1, b"%d" % number) for number in range(count))

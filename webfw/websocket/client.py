@@ -177,7 +177,9 @@ class WebSocketClientConnection:
         #: What the connection waits for while nobody reads.
         self._room: asyncio.Future[None] | None = None
         self._on_message_callback = on_message_callback
+        #: No message comes any more; and, which may be later, the wire is closed.
         self._ended = asyncio.Event()
+        self._gone = asyncio.Event()
         #: Tasks of ``on_message(None)``: the loop itself keeps only weak references.
         self._last: set[asyncio.Future[Any]] = set()
         self._loop: asyncio.AbstractEventLoop = IOLoop.current().asyncio_loop
@@ -194,6 +196,7 @@ class WebSocketClientConnection:
         self.tcp_client.close()
         if self.protocol is None:  # there will be no connection
             self._ended.set()
+            self._gone.set()
             self.on_message(None)
 
     def _begin(self, opening: Opening) -> None:
@@ -207,7 +210,7 @@ class WebSocketClientConnection:
         context = copy_context()
         self.protocol = connection = WebSocketConnection(machine, self, context, self.params)
         wire.consumer = connection
-        connection.connected(wire)
+        connection.connected(wire, self._gone.set)
         connection.start(context)
         if opening.early:
             connection.data_received(opening.early)
@@ -334,8 +337,12 @@ class WebSocketClientConnection:
             self._make_room()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is closed, by whomever."""
-        await self._ended.wait()
+        """Wait until the connection is closed, by whomever, and its socket too.
+
+        After the closing handshake it is the server that closes first (RFC 6455 section 7.1.1).  One that does not is
+        waited for as long as for its Close, five seconds.
+        """
+        await self._gone.wait()
 
     async def __aenter__(self) -> Self:
         return await self.connect_future  # type: ignore[return-value]
