@@ -123,7 +123,6 @@ assert after is not before and after.asyncio_loop is not before.asyncio_loop
 assert not before.asyncio_loop.is_closed()
 say(after.run_sync(lambda: asyncio.sleep(0.01, number)))
 after.close()
-before.close()
 """).end()
     assert (status, sorted(lines)) == (0, ["0", "1"]), errors
 

@@ -72,8 +72,9 @@ def fork_processes(num_processes: int | None, max_restarts: int | None = None) -
         have been ended; or at once where nothing may be forked: while a loop runs in this thread, from another thread
         than the main one, in a worker, or on Windows.
 
-    A loop that was current is not current in the workers any more: each makes its own.  Sockets that were bound before
-    are shared, `random` is seeded anew in each.
+    A loop that was current is not current in the workers any more: each makes its own, and must not close the other,
+    whose descriptors belong to the parent (libuv aborts the process).  Sockets that were bound before are shared,
+    `random` is seeded anew in each.
 
     The parent ends its workers when it is told to end: SIGTERM and SIGHUP are passed on as SIGTERM; at SIGINT, which a
     terminal sends to the workers as well, those that are still there after a second get SIGTERM.  Who is left after 30
