@@ -88,7 +88,7 @@ while read -r minor version path; do
 done < <(interpreters)
 finish "${others[@]}"
 [ -n "$newest" ] && [ "$newest" != 3.11 ] || echo "coverage: not measured, since no other Python from 3.12 on was found"
-no_loop=(tests/{bench,browser,fuzz,httputil,locale,sansio,template}) # what no event loop has a part in, or only its own
+no_loop=(tests/{bench,browser,fuzz,httputil,locale,sansio,template}) # what knows no loop, or serves in processes of its own
 begin "uvloop" $python -m pytest -q -p no:cacheprovider --loop uvloop "${no_loop[@]/#/--ignore=}"
 begin "C module, manual" beside_uvloop
 finish "uvloop" "C module, manual"

@@ -6,7 +6,6 @@ stream (an HTTP server) replaces `TCPServer._wire_connected`.
 """
 
 import asyncio
-import errno
 import gc
 import inspect
 import os
@@ -25,7 +24,7 @@ from webfw.iostream import IOStream, SSLIOStream, StreamClosedError, Wire
 from webfw.iostream.tls import TLSSettings, handshake
 from webfw.log import app_log, gen_log
 from webfw.netutil import bind_sockets, ssl_options_to_context, ssl_wrap_socket
-from webfw.netutil.sockets import ACCEPT_PAUSE, DEFAULT_BACKLOG, backlog_of
+from webfw.netutil.sockets import ACCEPT_PAUSE, DEFAULT_BACKLOG, EXHAUSTED, backlog_of
 from webfw.process import fork_processes
 
 __all__ = ["TCPServer"]
@@ -41,9 +40,6 @@ UNSENT = 256 * 1024
 
 #: Connections accepted in one turn of asyncio's own loops.
 ACCEPT_BURST = 32
-
-#: What the system is out of when accept() fails but the listening socket is sound.
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class TCPServer:
@@ -378,7 +374,7 @@ class _Acceptor:
         try:
             accepted = self._sock.accept()
         except OSError as error:
-            if error.errno in _EXHAUSTED:
+            if error.errno in EXHAUSTED:
                 # They come again in a second.
                 self._again_at = time.monotonic() + ACCEPT_PAUSE / 2
             raise

@@ -9,7 +9,7 @@ from tests.asgi.apps import Part, body, start
 from tests.web.conftest import Site
 from webfw.asgi import ApplicationError, ASGIContainer, ClientDisconnected, response
 from webfw.asgi.response import add_field, header_list, type_of
-from webfw.httputil import HTTPHeaders
+from webfw.httputil import HTTPHeaders, serverfields
 
 
 async def ask(*messages: Any) -> Any:
@@ -61,7 +61,8 @@ def test_helpers_refuse_what_is_wrong() -> None:
 
 async def test_a_date_is_made_anew_each_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_000_000_000.0]
-    monkeypatch.setattr(response, "time", lambda: now[0])
+    monkeypatch.setattr(serverfields, "time", lambda: now[0])
+    monkeypatch.setattr(serverfields, "_second", 0.0)
     assert response.default_fields()["Date"] == "Sun, 09 Sep 2001 01:46:40 GMT"
     now[0] += 0.9
     assert response.default_fields()["Date"] == "Sun, 09 Sep 2001 01:46:40 GMT"
@@ -69,7 +70,6 @@ async def test_a_date_is_made_anew_each_second(monkeypatch: pytest.MonkeyPatch) 
     assert response.default_fields()["Date"] == "Sun, 09 Sep 2001 01:46:41 GMT"
     now[0] -= 100
     assert response.default_fields()["Date"] == "Sun, 09 Sep 2001 01:45:01 GMT"
-    response._defaults_second = 0.0
 
 
 async def test_a_path_whose_file_shrinks_is_cut(tmp_path: Any, expect_log: Any, monkeypatch: Any) -> None:

@@ -262,15 +262,17 @@ def test_any_number_of_names_may_be_sent() -> None:
 
 
 def test_the_date_is_made_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    from webfw.httputil import serverfields
     from webfw.wsgi import startresponse
 
     now = 784111777.0
-    monkeypatch.setattr(startresponse, "time", lambda: now)
-    assert startresponse._now() == "Sun, 06 Nov 1994 08:49:37 GMT"
+    monkeypatch.setattr(serverfields, "time", lambda: now)
+    monkeypatch.setattr(serverfields, "_second", 0.0)
+    assert startresponse.date_now() == "Sun, 06 Nov 1994 08:49:37 GMT"
     now += 0.9
-    made = startresponse._now()
-    assert startresponse._now() is made
+    made = startresponse.date_now()
+    assert startresponse.date_now() is made
     now += 0.2
-    assert startresponse._now() == "Sun, 06 Nov 1994 08:49:38 GMT"
+    assert startresponse.date_now() == "Sun, 06 Nov 1994 08:49:38 GMT"
     now -= 60  # the clock has been set
-    assert startresponse._now() == "Sun, 06 Nov 1994 08:48:38 GMT"
+    assert startresponse.date_now() == "Sun, 06 Nov 1994 08:48:38 GMT"

@@ -10,11 +10,11 @@ from webfw.asgi.adapterhost import HostSide, Message, close_future
 from webfw.httpserver.exchange import DONE, Upgraded
 from webfw.httpserver.sendfile import READ_PIECE, read_piece
 from webfw.httputil import HTTPHeaders, HTTPOutputError
+from webfw.httputil.serverfields import SERVER
 from webfw.ioloop import deadlines
 from webfw.iostream import IOStream, StreamClosedError
 from webfw.sansio.errors import LocalProtocolError
 from webfw.sansio.http1 import encode_head, encode_last_chunk, status_line
-from webfw.web.output import default_headers
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -28,7 +28,7 @@ HIGH_WATER = 64 * 1024
 _OF_HTTP_1 = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"upgrade"})
 
 #: The Server that responses have unless they are given another: it is not who serves them here.
-_OWN_SERVER = default_headers()["Server"].encode()
+_OWN_SERVER = SERVER.encode()
 
 
 class AdaptedExchange(HostSide):

@@ -3,19 +3,17 @@
 import os
 import stat
 from collections.abc import Awaitable, Callable, Iterable
-from time import time
 from typing import Any, BinaryIO
 
-from webfw._version import __version__
 from webfw.httpserver import DONE, Exchange
 from webfw.httputil import (
     HTTPHeaders,
     HTTPInputError,
     HTTPOutputError,
     HTTPServerRequest,
-    format_timestamp,
     responses,
 )
+from webfw.httputil.serverfields import SERVER, date_now
 from webfw.iostream import StreamClosedError
 from webfw.sansio.errors import LocalProtocolError
 
@@ -43,9 +41,6 @@ _MAX_NAME = 100
 
 #: Digits of a Content-Length; more than any disk has bytes.
 _MAX_DIGITS = 18
-
-_defaults: dict[str, str] = {"Date": "", "Server": f"webfw/{__version__}"}
-_defaults_second = 0.0
 
 
 class ApplicationError(RuntimeError):
@@ -157,13 +152,8 @@ def _length(value: str) -> int:
 
 
 def default_fields() -> dict[str, str]:
-    """The fields that every response has; they are rendered once a second."""
-    global _defaults_second
-    now = time()
-    if not 0 <= now - _defaults_second < 1:
-        _defaults_second = now // 1
-        _defaults["Date"] = format_timestamp(_defaults_second)
-    return _defaults.copy()
+    """The fields that every response has."""
+    return {"Date": date_now(), "Server": SERVER}
 
 
 class Response:

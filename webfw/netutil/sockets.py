@@ -15,6 +15,7 @@ from webfw.log import app_log
 __all__ = [
     "ACCEPT_PAUSE",
     "DEFAULT_BACKLOG",
+    "EXHAUSTED",
     "add_accept_handler",
     "backlog_of",
     "bind_sockets",
@@ -29,7 +30,7 @@ DEFAULT_BACKLOG = 128
 ACCEPT_PAUSE = 1.0
 
 #: What the system is out of when accept() fails but the listening socket is sound.
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 #: ``struct linger``: on, and no seconds.
 _AT_ONCE = struct.pack("ii" if os.name == "posix" else "hh", 1, 0)
@@ -227,7 +228,7 @@ def add_accept_handler(
             except ConnectionAbortedError:
                 continue  # gone while it was waiting
             except OSError as exc:
-                if exc.errno not in _EXHAUSTED:
+                if exc.errno not in EXHAUSTED:
                     raise
                 pause(exc)
                 return

@@ -8,13 +8,12 @@ import datetime
 import numbers
 import re
 from collections.abc import Awaitable
-from time import time
 from typing import TYPE_CHECKING, Any, Final
 
-from webfw._version import __version__
 from webfw.escape import json_encode, utf8
 from webfw.httpserver.exchange import DONE, Exchange
 from webfw.httputil import HTTPHeaders, HTTPInputError, ResponseStartLine, format_timestamp, responses
+from webfw.httputil.serverfields import SERVER, date_now
 from webfw.sansio.errors import LocalProtocolError
 from webfw.sansio.http1.grammar import FORBIDDEN_IN_TRAILERS, IS_TOKEN
 from webfw.web.errors import fit_reason
@@ -28,24 +27,12 @@ __all__ = ["Output", "default_headers"]
 # RFC 9110 section 5.5: no control character but the tab; and what is no latin-1 has no bytes to be sent as.
 _UNSAFE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
 
-_defaults = HTTPHeaders()
-_defaults_second = 0.0
-
 
 def default_headers() -> HTTPHeaders:
-    """The fields every response starts with, a map of the caller's own; their Date is rendered once a second."""
-    global _defaults, _defaults_second
-    now = time()
-    if not 0 <= now - _defaults_second < 1:
-        _defaults_second = now // 1
-        _defaults = HTTPHeaders(
-            {
-                "Server": f"webfw/{__version__}",
-                "Content-Type": "text/html; charset=UTF-8",
-                "Date": format_timestamp(_defaults_second),
-            }
-        )
-    return _defaults.copy()
+    """The fields every response of a handler starts with, a map of the caller's own."""
+    return HTTPHeaders.from_checked(
+        {"Server": SERVER, "Content-Type": "text/html; charset=UTF-8", "Date": date_now()}
+    )
 
 
 def _header_text(value: Any) -> str:

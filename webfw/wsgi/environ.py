@@ -7,9 +7,9 @@ from functools import lru_cache
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes
 
-from webfw._version import __version__
 from webfw.httpserver import RequestContext
 from webfw.httputil import HTTPServerRequest, split_host_and_port
+from webfw.httputil.serverfields import SERVER
 from webfw.wsgi.filewrapper import FileWrapper
 
 __all__ = ["EnvironMaker", "to_wsgi_str"]
@@ -55,7 +55,7 @@ class EnvironMaker:
         self._keys: dict[str, str] = {}
         self._always: dict[str, Any] = {
             "SCRIPT_NAME": _latin1(mount),
-            "SERVER_SOFTWARE": f"webfw/{__version__}",
+            "SERVER_SOFTWARE": SERVER,
             "GATEWAY_INTERFACE": "CGI/1.1",
             "wsgi.version": (1, 0),
             "wsgi.multithread": multithread,

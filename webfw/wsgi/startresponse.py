@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Callable
-from time import time
 from types import TracebackType
 
-from webfw._version import __version__
-from webfw.httputil import HTTPHeaders, format_timestamp
+from webfw.httputil import HTTPHeaders
+from webfw.httputil.serverfields import SERVER, date_now
 from webfw.sansio.http1.grammar import IS_FIELD_VALUE
 
 __all__ = ["ApplicationError", "StartResponse"]
@@ -62,9 +61,6 @@ _seen: dict[tuple[str, str], tuple[str, str, str]] = {}
 #: Digits of a Content-Length; more than any disk has bytes.
 _MAX_DIGITS = 18
 
-_SERVER = f"webfw/{__version__}"
-_date = ""
-_date_second = 0.0
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -151,9 +147,9 @@ def _checked(response_headers: list[tuple[str, str]]) -> tuple[HTTPHeaders, int 
         else:
             fields[name] = value
     if "Date" not in fields:
-        fields["Date"] = _now()
+        fields["Date"] = date_now()
     if "Server" not in fields:
-        fields["Server"] = _SERVER
+        fields["Server"] = SERVER
     headers = HTTPHeaders.from_checked(fields)
     for name, value in repeated:
         headers.add(name, value)
@@ -200,13 +196,3 @@ def _length(value: str) -> int:
     if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS:
         return int(digits)
     raise ApplicationError(f"Content-Length is no number: {value[:40]!r}")
-
-
-def _now() -> str:
-    """The present time as a Date field, rendered once a second."""
-    global _date, _date_second
-    now = time()
-    if not 0 <= now - _date_second < 1:
-        _date_second = now // 1
-        _date = format_timestamp(_date_second)
-    return _date
