@@ -299,6 +299,21 @@ def test_a_file_that_has_changed_since_the_start(tmp_path: Path) -> None:
         assert watcher.changed() == set()
 
 
+def test_a_file_of_tomorrow_has_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes out of an archive, or from a machine whose clock is ahead, and would have changed at every start."""
+    start = time.time()
+    paths = [tmp_path / "main.py", tmp_path / "config"]
+    for path in paths:
+        path.write_text("")
+        os.utime(path, (start, start + 86_400))
+    add_module(monkeypatch, "__main__", str(paths[0]))
+    watcher = Watcher(since=start)
+    watcher.watch(paths[1], loaded=True)
+    assert not watcher.changed() & set(map(str, paths))
+    paths[0].write_text("x = 1")  # is a change
+    assert str(paths[0]) in watcher.changed()
+
+
 def test_the_polling_bell_always_rings() -> None:
     bell = PollingBell()
     assert bell.wait([], 0.0)

@@ -187,13 +187,20 @@ class Watcher:
         path = os.path.abspath(name)
         now = None if path in self._files else self._signature(path)
         if now is not None:
-            recent = now.mtime_ns >= self._since_ns
-            self._add(path, now, recent and is_outdated(module, path, now.mtime_ns / 1e9))  # type: ignore[arg-type]
+            loaded = self._is_recent(now) and is_outdated(module, path, now.mtime_ns / 1e9)  # type: ignore[arg-type]
+            self._add(path, now, loaded)
         elif path not in self._files and os.path.isdir(os.path.dirname(path)):
             return  # being replaced; look again.  In an archive it would have no directory.
         self._settled.add(name)
 
     def _add(self, path: str, now: Signature | None, loaded: bool) -> None:
         self._files[path] = now
-        if loaded and now is not None and now.mtime_ns >= self._since_ns:
+        if loaded and now is not None and self._is_recent(now):
             self._early.add(path)
+
+    def _is_recent(self, now: Signature) -> bool:
+        """Whether a file was modified since the start.
+
+        A time to come says nothing (an archive, another machine's clock): it would be so at every start again.
+        """
+        return self._since_ns <= now.mtime_ns <= time.time_ns()
