@@ -85,9 +85,9 @@ docs: $(VENV)/stamp-docs
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	echo "docs/_build/html/index.html"
 
-bench: $(VENV)/stamp-bench $(VENV)/stamp-dev
+bench: $(VENV)/stamp-dev
 	@bash tests/setup.sh
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench figures
 
 format: $(VENV)/stamp-dev
 	@$(BIN)/ruff check --fix .

@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from webfw.netutil import client_context, ssl_options_to_context, ssl_wrap_socket, tls
+from webfw.netutil.tls import distinguished_name
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +179,16 @@ def test_certifi_is_used_where_it_is_installed(
     monkeypatch.setenv("SSL_CERT_DIR", str(empty))
     monkeypatch.setenv("SSL_CERT_FILE", str(empty / "none.pem"))
     assert _subjects(ssl_options_to_context({}, server_side=False)) == 0
+
+
+def test_distinguished_names() -> None:
+    subject = (
+        (("countryName", "CH"),),
+        (("organizationName", "#A; B "), ("organizationalUnitName", "x+y")),
+        (("commonName", 'Größe, O=evil\\"\0'),),
+        (("1.2.3", " "),),
+    )
+    assert distinguished_name(subject) == (
+        '1.2.3=\\ ,CN=Größe\\, O\\=evil\\\\\\"\\00,O=\\#A\\; B\\ +OU=x\\+y,C=CH'
+    )
+    assert distinguished_name(()) == ""

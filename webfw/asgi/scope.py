@@ -6,8 +6,8 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from webfw.httpserver import Exchange, RequestContext
 from webfw.httputil import HTTPServerRequest
+from webfw.netutil.tls import distinguished_name
 from webfw.sansio.http1 import raw_fields
-from webfw.wsgi.environ import _distinguished_name
 
 __all__ = ["ASGI", "ScopeMaker"]
 
@@ -185,8 +185,7 @@ def _tls(tls: Any) -> dict[str, Any]:
     return {
         "server_cert": None,  # which of its own a context has shown, it does not tell
         "client_cert_chain": [ssl.DER_cert_to_PEM_cert(certificate)] if certificate else [],
-        # The environ of WSGI has it as bytes that look like text.
-        "client_cert_name": _distinguished_name(subject).encode("latin-1").decode() if subject else None,
+        "client_cert_name": distinguished_name(subject) if subject else None,
         "client_cert_error": None,  # with one, there would be no connection
         "tls_version": _TLS_VERSIONS.get(tls.version()),
         "cipher_suite": suites.get(agreed[0]) if agreed else None,

@@ -1,13 +1,13 @@
-"""TLS settings: Tornado's dictionaries to `ssl.SSLContext`; no connection is made here."""
+"""TLS settings (Tornado's dictionaries to `ssl.SSLContext`) and names in certificates; no connection is made here."""
 
 import os
 import socket as _socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-__all__ = ["client_context", "ssl_options_to_context", "ssl_wrap_socket"]
+__all__ = ["client_context", "distinguished_name", "ssl_options_to_context", "ssl_wrap_socket"]
 
 #: The keys of an ``ssl_options`` dictionary.
 _KEYS = frozenset({"ssl_version", "certfile", "keyfile", "cert_reqs", "ca_certs", "ciphers"})
@@ -21,6 +21,19 @@ _ONE_VERSION = {
         ("PROTOCOL_TLSv1_2", ssl.TLSVersion.TLSv1_2),
     )
     if hasattr(ssl, name)
+}
+
+#: The names that distinguished names have for their attributes (RFC 4514 section 3, and mod_ssl's).
+_ATTRIBUTES = {
+    "commonName": "CN",
+    "countryName": "C",
+    "domainComponent": "DC",
+    "localityName": "L",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "stateOrProvinceName": "ST",
+    "streetAddress": "STREET",
+    "userId": "UID",
 }
 
 
@@ -135,3 +148,24 @@ def ssl_wrap_socket(
     return context.wrap_socket(
         socket, server_hostname=server_hostname, server_side=bool(server_side), **kwargs
     )
+
+
+def distinguished_name(name: Iterable[Iterable[tuple[str, str]]]) -> str:
+    """Return a name as RFC 4514 writes it: the last part first, and nothing in a value can look like another part.
+
+    :param name: the ``subject`` or ``issuer`` of `ssl.SSLSocket.getpeercert`.
+    """
+    parts = [
+        "+".join(f"{_ATTRIBUTES.get(key, key)}={_escape(value)}" for key, value in part) for part in name
+    ]
+    return ",".join(reversed(parts))
+
+
+def _escape(value: str) -> str:
+    """RFC 4514 section 2.4."""
+    escaped = "".join(f"\\{char}" if char in ',+"\\<>;=' else char for char in value).replace("\0", "\\00")
+    if escaped[:1] in ("#", " "):
+        escaped = "\\" + escaped
+    if escaped[-1:] == " " and len(value) > 1:
+        escaped = escaped[:-1] + "\\ "
+    return escaped

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 from webfw.httpserver import RequestContext
 from webfw.httputil import HTTPServerRequest, split_host_and_port
 from webfw.httputil.serverfields import SERVER
+from webfw.netutil.tls import distinguished_name
 from webfw.wsgi.filewrapper import FileWrapper
 
 __all__ = ["EnvironMaker", "to_wsgi_str"]
@@ -25,19 +26,6 @@ _SPECIAL = {
 
 #: How many names of fields are remembered with their keys: clients may invent any number.
 _MAX_KEYS = 1024
-
-#: The names that distinguished names have for their attributes (RFC 4514 section 3, and mod_ssl's).
-_ATTRIBUTES = {
-    "commonName": "CN",
-    "countryName": "C",
-    "domainComponent": "DC",
-    "localityName": "L",
-    "organizationName": "O",
-    "organizationalUnitName": "OU",
-    "stateOrProvinceName": "ST",
-    "streetAddress": "STREET",
-    "userId": "UID",
-}
 
 
 class EnvironMaker:
@@ -211,26 +199,8 @@ def _add_tls(environ: dict[str, Any], request: HTTPServerRequest) -> None:
         environ["SSL_CLIENT_CERT"] = ssl.DER_cert_to_PEM_cert(certificate)
         known = tls.getpeercert() or {}
         for key, field in (("SSL_CLIENT_S_DN", "subject"), ("SSL_CLIENT_I_DN", "issuer")):
-            environ[key] = _distinguished_name(known.get(field, ()))
+            environ[key] = _latin1(distinguished_name(known.get(field, ())))
         environ["SSL_CLIENT_M_SERIAL"] = known.get("serialNumber", "")
-
-
-def _distinguished_name(name: Iterable[Iterable[tuple[str, str]]]) -> str:
-    """A name as RFC 4514 writes it: the last part first, and nothing in a value can look like another part."""
-    parts = [
-        "+".join(f"{_ATTRIBUTES.get(key, key)}={_escape(value)}" for key, value in part) for part in name
-    ]
-    return _latin1(",".join(reversed(parts)))
-
-
-def _escape(value: str) -> str:
-    """RFC 4514 section 2.4."""
-    escaped = "".join(f"\\{char}" if char in ',+"\\<>;=' else char for char in value).replace("\0", "\\00")
-    if escaped[:1] in ("#", " "):
-        escaped = "\\" + escaped
-    if escaped[-1:] == " " and len(value) > 1:
-        escaped = escaped[:-1] + "\\ "
-    return escaped
 
 
 def _latin1(text: str) -> str:
