@@ -34,6 +34,7 @@ class Server:
         self.act = act
         self.ended: asyncio.Queue[BaseException | None] = asyncio.Queue()
         self.tasks: list[asyncio.Task[None]] = []
+        self.exchanges: list[Exchange] = []
         self.server = HTTPServer(lambda request: None, **settings)
         self.server.begin = self.begin
         (sock,) = bind_sockets(0, "127.0.0.1")
@@ -41,6 +42,7 @@ class Server:
         self.server.add_socket(sock)
 
     def begin(self, exchange: Exchange) -> None:
+        self.exchanges.append(exchange)
         self.tasks.append(asyncio.ensure_future(self.run(exchange)))
 
     async def run(self, exchange: Exchange) -> None:
@@ -101,6 +103,7 @@ async def test_whole_and_in_part(path: Path, offset: int, count: int) -> None:
         assert got.startswith(head)
         assert got[len(head) :] == path.read_bytes()[offset : offset + count]
         assert await s.ended.get() is None
+        assert s.exchanges.pop().bytes_sent == count
     sock.close()
     await s.server.drain(1)
 
@@ -138,6 +141,7 @@ async def test_a_client_that_takes_nothing_holds_little_and_is_cut(path: Path) -
         await asyncio.sleep(0.01)
     assert isinstance(await s.ended.get(), StreamClosedError)
     assert 0 < held <= 65536
+    assert 0 < s.exchanges[0].bytes_sent < SIZE  # what was not taken does not count
     assert not s.server._connections
     sock.close()
     await s.server.drain(1)

@@ -21,7 +21,7 @@ from webfw.websocket import WebSocketHandler
 from webfw.wsgi import WSGIContainer
 
 #: A line of the text format.
-LINE = re.compile(r'(\S+) "(.*)" (\d+) (\d+) (\d+\.\d)ms(?: websocket (.*))?')
+LINE = re.compile(r'(\S+) "(.*)" (\d+) (\d+) (\d+\.\d)ms(?: websocket (.*?))?(?: why=(\w+))?')
 
 
 class Lines(logging.Handler):
@@ -44,6 +44,10 @@ class Lines(logging.Handler):
         """Peer, request, status and bytes of each line."""
         matches = [LINE.fullmatch(line) for line in self.text]
         return [match.groups()[:4] for match in matches if match is not None]
+
+    def ends(self) -> list[str | None]:
+        """What each line says of an answer that has not arrived whole."""
+        return [match[7] for match in map(LINE.fullmatch, self.text) if match is not None]
 
     def objects(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.text]
@@ -76,6 +80,7 @@ def application(*routes: Any, **settings: Any) -> Application:
 async def test_the_line_for_people(sites: Sites, lines: Lines) -> None:
     site = sites(application(), server={"observer": AccessLog(logger=lines.logger)})
     await site.ask("/?b=1")
+    assert lines.ends() == [None]
     assert re.fullmatch(r'127\.0\.0\.1 "GET /\?b=1 HTTP/1\.1" 200 5 \d+\.\dms', lines.text[0])
     assert len(lines.text) == 1
 
@@ -124,6 +129,7 @@ async def test_a_client_that_does_not_wait(sites: Sites, lines: Lines, how: str)
         site.wire.feed_eof()
     await site.settle()
     assert lines.parsed() == [("127.0.0.1", "GET /w HTTP/1.1", "499", "0")]
+    assert lines.ends() == ["client_gone"]
 
 
 async def test_a_connection_that_is_cut_has_no_status(sites: Sites, lines: Lines) -> None:
@@ -135,6 +141,7 @@ async def test_a_connection_that_is_cut_has_no_status(sites: Sites, lines: Lines
     site = sites(application(("/c", Cuts)), server={"observer": AccessLog(logger=lines.logger)})
     await site.send(Sites.request("/c"))
     assert lines.parsed() == [("127.0.0.1", "GET /c HTTP/1.1", "0", "0")]
+    assert lines.ends() == ["cut"]
     assert lines.records[0].levelname == "WARNING"
 
 
@@ -272,6 +279,25 @@ async def test_a_websocket_has_its_line_when_it_closes(sites: Sites, lines: Line
     assert match.groups()[:4] == ("127.0.0.1", "GET /ws HTTP/1.1", "101", "14")
     assert match[6] == "code=1001 in=2/26 out=2/14"
     assert len(lines.text) == 1
+
+
+async def test_an_answer_that_breaks_off(sites: Sites, lines: Lines) -> None:
+    """Its status says that all was well, its bytes not how many there should have been."""
+
+    class Half(RequestHandler):
+        async def get(self) -> None:
+            self.write("half")
+            await self.flush()
+            await asyncio.Event().wait()
+
+        cancel_on_disconnect = True
+
+    site = sites(application(("/h", Half)), server={"observer": AccessLog(logger=lines.logger)})
+    await site.send(Sites.request("/h"))
+    site.wire.lose(ConnectionResetError())
+    await site.settle()
+    assert lines.parsed() == [("127.0.0.1", "GET /h HTTP/1.1", "200", "4")]
+    assert lines.ends() == ["client_gone"]
 
 
 @pytest.mark.parametrize(("how", "why"), [("lost", "client_gone"), ("drained", "cut"), ("rule", "refused")])

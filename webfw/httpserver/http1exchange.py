@@ -278,20 +278,19 @@ class Http1Exchange(Exchange):
             raise StreamClosedError()
         if self._chunked:
             raise HTTPOutputError("sendfile needs a Content-Length")
-        self._frame_count(count)
-        try:
-            await send_file(self._conn, file, offset, count)
-        except BaseException:
-            # Also when cancelled: the bytes are counted as sent, and the client must not take what comes next for them.
-            self.abort_response()
-            raise
-
-    def _frame_count(self, count: int) -> None:
         if self._left is not None:
             if count > self._left:
                 self.abort_response()
                 raise HTTPOutputError("more was written than Content-Length announced")
             self._left -= count
+        try:
+            await send_file(self._conn, file, offset, count, self._sent)
+        except BaseException:
+            # Also when cancelled: the bytes are counted as sent, and the client must not take what comes next for them.
+            self.abort_response()
+            raise
+
+    def _sent(self, count: int) -> None:
         self.bytes_sent += count
 
     def abort_response(self) -> None:

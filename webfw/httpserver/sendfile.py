@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
 from webfw.iostream import StreamClosedError
@@ -17,8 +18,12 @@ KERNEL_PIECE = 1024 * 1024
 READ_PIECE = 64 * 1024
 
 
-async def send_file(conn: "ServerConnection", file: BinaryIO, offset: int, count: int) -> None:
+async def send_file(
+    conn: "ServerConnection", file: BinaryIO, offset: int, count: int, taken: Callable[[int], None]
+) -> None:
     """Send ``count`` bytes of ``file`` from ``offset`` on.
+
+    :param taken: called with the number of bytes whenever the kernel or the transport has taken some.
 
     On a plain socket ``os.sendfile`` is used for as much as the kernel takes.  When it takes no more, one piece goes
     through the transport, whose back-pressure then says when there is room again: so no descriptor is watched beside
@@ -48,6 +53,7 @@ async def send_file(conn: "ServerConnection", file: BinaryIO, offset: int, count
                 if not sent:
                     raise OSError("the file is shorter than announced")
                 offset += sent
+                taken(sent)
                 await asyncio.sleep(0)
                 continue
         piece = await loop.run_in_executor(None, read_piece, file, min(READ_PIECE, end - offset), offset)
@@ -57,6 +63,7 @@ async def send_file(conn: "ServerConnection", file: BinaryIO, offset: int, count
             raise StreamClosedError()
         wire.write(piece)
         offset += len(piece)
+        taken(len(piece))
         if descriptor is not None or wire.write_paused:
             await emptied(conn)
 

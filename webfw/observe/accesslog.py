@@ -33,6 +33,9 @@ _KEYS: Final = (
 )
 _SESSION_KEYS: Final = ("messages_in", "messages_out", "close_code")
 
+#: Ends that a line for people names, since neither a status nor bytes show them.
+_NOT_WHOLE: Final = frozenset({"client_gone", "timeout", "cut"})
+
 _encode = JSONEncoder(separators=(",", ":")).encode
 
 
@@ -115,12 +118,12 @@ def _text(record: Record) -> str:
         f"{bytes_out(record)} {duration_ms(record) or 0.0:.1f}ms"
     )
     session = record.session
-    if session is None:
-        return line
-    return (
-        f"{line} websocket code={session.close_code} in={session.messages_in}/{session.bytes_in} "
-        f"out={session.messages_out}/{session.bytes_out}"
-    )
+    if session is not None:
+        line += (
+            f" websocket code={session.close_code} in={session.messages_in}/{session.bytes_in} "
+            f"out={session.messages_out}/{session.bytes_out}"
+        )
+    return f"{line} why={record.why}" if record.why in _NOT_WHOLE else line
 
 
 class TimeFormatter(logging.Formatter):
