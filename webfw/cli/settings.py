@@ -194,6 +194,7 @@ _SECTIONS: dict[str, list[tuple[str, Kind, Any, str]]] = {
             _LIMITS.min_body_rate,
             "bytes a second that a body must bring; 0 for any rate",
         ),
+        ("body_grace", Seconds(1), _LIMITS.body_grace, "over which min_body_rate is an average"),
         (
             "write_timeout",
             Seconds(),
@@ -206,6 +207,7 @@ _SECTIONS: dict[str, list[tuple[str, Kind, Any, str]]] = {
             _LIMITS.min_write_rate,
             "bytes a second of a response that a client must take while some of it waits; 0 for any rate",
         ),
+        ("write_grace", Seconds(1), _LIMITS.write_grace, "over which min_write_rate is an average"),
         (
             "tls_handshake_timeout",
             Seconds(),
