@@ -28,11 +28,17 @@ __all__ = ["Output", "default_headers"]
 _UNSAFE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
 
 
+_defaults: Final = HTTPHeaders({"Server": SERVER, "Content-Type": "text/html; charset=UTF-8", "Date": ""})
+_date = ""
+
+
 def default_headers() -> HTTPHeaders:
     """The fields every response of a handler starts with, a map of the caller's own."""
-    return HTTPHeaders.from_checked(
-        {"Server": SERVER, "Content-Type": "text/html; charset=UTF-8", "Date": date_now()}
-    )
+    global _date
+    date = date_now()
+    if date is not _date:  # a second has begun
+        _defaults["Date"] = _date = date
+    return _defaults.copy()
 
 
 def _header_text(value: Any) -> str:
