@@ -173,7 +173,7 @@ async def test_unused_connections_are_closed() -> None:
         assert await call.reader.read() == b""
         closed.set()
 
-    async with serving(talk) as server, using(idle_timeout=0.02) as client:
+    async with serving(talk) as server, using(idle_timeout=0.3) as client:
         await client.fetch(server.url)
         assert client.pool.idle == 1
         await closed.wait()

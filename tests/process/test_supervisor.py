@@ -170,9 +170,9 @@ def test_a_silent_worker_is_replaced(tree: Start) -> None:
     site = tree("workers=1", "timeout=0.5", "blocked_after=0.1")
     first = site.expect(r"ready 0 (\d+)")[1]
     stuck = site.begin("block 30")
-    site.expect(r"WARNING the event loop has been blocked for 0\.\d seconds by:")
+    site.expect(r"WARNING the event loop has been blocked for [\d.]+ seconds by:")
     site.expect(r"time\.sleep\(float\(rest\)\)")
-    site.expect(r"no sign of life for 0\.\d seconds: it is replaced")
+    site.expect(r"no sign of life for [\d.]+ seconds: it is replaced")
     site.expect(rf"exited 0 {first} -6")
     assert site.expect(r"ready 0 (\d+)")[1] != first
     stuck.close()
@@ -182,7 +182,7 @@ def test_a_loop_that_turns_again_says_so(tree: Start) -> None:
     site = tree("workers=1", "blocked_after=0.1")
     site.expect("all ready")
     site.ask("block 0.4")
-    site.expect(r"the event loop turns again; it was blocked for 0\.\d seconds")
+    site.expect(r"the event loop turns again; it was blocked for [\d.]+ seconds")
 
 
 # --- the supervisor dies ---

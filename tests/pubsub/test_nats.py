@@ -356,7 +356,7 @@ async def _attach_fails(broker: NatsBroker) -> None:
 async def test_a_server_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expect_log: Any) -> None:
     monkeypatch.setattr(module, "PING", 0.1)
     monkeypatch.setattr(module, "TICK", 0.1)
-    async with running(tmp_path) as server, NatsBroker(server.url, timeout=0.3) as broker:
+    async with running(tmp_path) as server, NatsBroker(server.url, timeout=0.6) as broker:
         assert server.process is not None
         async with broker.subscribe("a", member="m") as events:
             await broker.publish("a", 1)
@@ -372,7 +372,7 @@ async def test_a_server_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 ):
                     with pytest.raises(BrokerUnavailable):
                         await call()
-                assert time.monotonic() - began < 3
+                assert time.monotonic() - began < 10
                 await soon(lambda: not broker._server.connected)
                 server.process.send_signal(signal.SIGCONT)
                 await patiently(lambda: broker.publish("a", "end"))
