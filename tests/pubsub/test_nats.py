@@ -318,6 +318,23 @@ async def test_the_server_has_lost_its_memory(tmp_path: Path, expect_log: Any) -
                 assert (plain(past.messages), past.complete) == (["new"], False)
 
 
+async def test_an_id_is_of_the_stream_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expect_log: Any
+) -> None:
+    """Even when the first thing after an outage is a message, and another process has made the stream again."""
+    async with running(tmp_path) as server:
+        async with NatsBroker(server.url, storage="memory") as one, NatsBroker(server.url) as two:
+            first = await one.publish("a", 1)
+            monkeypatch.setattr(one, "_resync", lambda: None)  # it is late
+            with expect_log("webfw.general", "connection is lost", count=2):
+                server.kill()
+                await server.start()
+                await patiently(lambda: two.history("a"))
+                new = await patiently(lambda: one.publish("a", 2))
+            assert new.partition("-")[0] == two._epoch != first.partition("-")[0]
+            assert (await two.history("a")).position == new
+
+
 async def test_a_stream_that_somebody_removes(tmp_path: Path) -> None:
     async with running(tmp_path) as server, NatsBroker(server.url) as one, NatsBroker(server.url) as two:
         async with two.subscribe("a") as events:

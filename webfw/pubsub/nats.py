@@ -147,7 +147,9 @@ class NatsBroker(HubBroker):
         self._resyncing = False
         self._again = False
         self._doubt = asyncio.Event()
+        #: How often the connection was lost, and how often it had been when the stream was looked at last.
         self._outages = 0
+        self._looked = 0
 
     # The connection.
 
@@ -224,6 +226,7 @@ class NatsBroker(HubBroker):
     async def _ensure(self) -> "StreamInfo":
         """Have both streams there, with the limits of today."""
         age = 0.0 if self.history_age > 1e9 else max(self.history_age, 0.1)
+        outages = self._outages
         info = await self._server.ensure(
             name=self.prefix,
             subjects=[f"{self.prefix}.m.>"],
@@ -239,23 +242,25 @@ class NatsBroker(HubBroker):
             max_age=max(self.presence_ttl, 0.1),
             storage=self._api.StorageType.MEMORY,
         )
-        self._see(info)
+        self._see(info, outages)
         return info
 
     async def _info(self, subject: str | None = None) -> "StreamInfo":
         js = self._server.context()
+        outages = self._outages
         try:
             info = await self._server.ask(js.stream_info(self.prefix, subjects_filter=subject))
         except BrokerUnavailable as error:
             if not isinstance(error.__cause__, self._server.no_stream):
                 raise
-            info = await self._ensure()
-        self._see(info)
+            return await self._ensure()
+        self._see(info, outages)
         return info
 
-    def _see(self, info: "StreamInfo") -> None:
+    def _see(self, info: "StreamInfo", outages: int) -> None:
         """Notice a stream that is not the one of before: somebody has removed it, or the server has lost it."""
         assert info.created is not None
+        self._looked = outages
         epoch = f"{int(info.created.timestamp() * 1_000_000):x}"
         if epoch != self._epoch:
             before, self._epoch = self._epoch, epoch
@@ -274,6 +279,8 @@ class NatsBroker(HubBroker):
         data = encode(message)
         subject = self._subject("m", channel)
         try:
+            if self._looked != self._outages:
+                await self._info()  # else the id could be of a stream that the server has lost
             try:
                 ack = await self._server.context().publish(subject, data, timeout=self.timeout)
             except self._server.no_stream:
