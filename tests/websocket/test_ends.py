@@ -213,7 +213,7 @@ async def test_an_end_that_raises_is_an_end(peer: Any, expect_log: Any, callback
         await client.send("a")
         by_reset(client)
     assert not client.site.application.live
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         await client.site.server.close_all_connections()
     if callback != "on_close":
         assert seen[-1][0] == "close"
@@ -332,7 +332,7 @@ async def test_closing_inside_a_callback(peer: Any, callback: str, call: str, ki
         ("close", 1000 if callback == "on_close" else None, None)
     ]
     assert not client.site.application.live
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         await client.site.server.close_all_connections()
 
 
