@@ -405,9 +405,8 @@ class _Listener:
         self._make_wire = make_wire
         self._server: asyncio.AbstractServer | None = None
         self._closed = False
-        self._task: asyncio.Task[None] | None = (
-            None  # an eager task factory runs the first step before it is known
-        )
+        # An eager task factory runs the first step before it is known.
+        self._task: asyncio.Task[None] | None = None
         self._task = io_loop.asyncio_loop.create_task(self._start())
         io_loop.track(self)
 

@@ -52,9 +52,8 @@ class ProxyPreface:
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the wire (the `Consumer` interface)."""
-        self._data += (
-            data  # a header is bounded: what is refused for its length is refused before it has come
-        )
+        # A header is bounded: what is refused for its length is refused before it has come.
+        self._data += data
         try:
             header = parse_proxy_header(self._data)
         except RemoteProtocolError as error:

@@ -93,9 +93,8 @@ class AccessLog(Observer):
         if logger.isEnabledFor(level):
             # Not by `Logger.log`, which goes through the frames of the stack to say where this line stands.
             line = logger.makeRecord(logger.name, level, __file__, 0, self._line(record), (), None)
-            line.request_id = (
-                record.request_id or "-"
-            )  # as `RequestIdFilter` would, while the request was handled
+            # As `RequestIdFilter` would, while the request was handled.
+            line.request_id = record.request_id or "-"
             logger.handle(line)
 
     def _name_of_worker(self) -> str | int:

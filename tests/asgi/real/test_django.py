@@ -75,9 +75,8 @@ def process(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pro
     yield process
     process.visitor.connection.close()
     errors = process.stop()
-    if (
-        kind == "webfw"
-    ):  # Django itself logs nothing here: its 500 has been asked for, and is no exception of ASGI's
+    if kind == "webfw":
+        # Django itself logs nothing here: its 500 has been asked for, and is no exception of ASGI's.
         assert "ERROR:webfw" not in errors, errors
 
 
