@@ -22,11 +22,11 @@ Frame = tuple[int, bytes]
 
 
 def frames(*sent: Frame) -> Talk:
-    """Sends frames as bytes, masked with zeros."""
+    """Sends frames as bytes, masked with zeros; all at once, since the first may be answered by the end."""
+    data = b"".join(bytes([first, 0x80 | len(payload)]) + b"\0\0\0\0" + payload for first, payload in sent)
 
     def talk(socket: ClientConnection) -> None:
-        for first, payload in sent:
-            socket.socket.sendall(bytes([first, 0x80 | len(payload)]) + b"\0\0\0\0" + payload)
+        socket.socket.sendall(data)
 
     return talk
 

@@ -310,6 +310,7 @@ def test_the_kernel_is_on_webfw_too(jupyter: Jupyter, kernel: str) -> None:
 
 def test_two_windows_see_the_same_kernel(jupyter: Jupyter, kernel: str) -> None:
     with jupyter.channels(kernel) as one, jupyter.channels(kernel, binary=False) as other:
+        other.run("None")  # what comes before Jupyter has connected it to the kernel, it does not see
         assert one.run("print('for both')").output == "for both\n"
         seen = ""
         while seen != "for both\n":
