@@ -90,7 +90,7 @@ def test_what_the_readme_shows_is_what_one_sees(site: Path) -> None:
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "WEBFW"))},
         "WEBFW_BIND": "127.0.0.1:0",
-        "XDG_RUNTIME_DIR": str(site),  # of all servers of this user it is to be this one
+        "WEBFW_CONTROL": str(site / "control.sock"),  # of all servers of this user it is to be this one
     }
     server = subprocess.Popen(serve.split(), cwd=site, env=env, stdout=subprocess.PIPE, text=True)
     try:
