@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from webfw.httputil import HTTPConnection, HTTPServerRequest, RequestStartLine
+from webfw.httputil import HTTPConnection, HTTPServerRequest, RequestStartLine, serverfields
 from webfw.iostream import StreamClosedError
 from webfw.web import Application, GZipContentEncoding, HTTPError, OutputTransform, RequestHandler, output
 
@@ -127,12 +127,21 @@ async def test_default_headers(site: Any) -> None:
     assert "X-Other" not in answer.headers
 
 
-def test_the_headers_a_response_starts_with_are_its_own() -> None:
+def test_the_headers_a_response_starts_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000_000_000.25
+    monkeypatch.setattr(serverfields, "time", lambda: now)
+    monkeypatch.setattr(serverfields, "_second", 0.0)
     first = output.default_headers()
     first["Date"] = "changed"
     first["X"] = "changed"
-    assert output.default_headers()["Date"] != "changed"
+    assert output.default_headers()["Date"] == "Sun, 09 Sep 2001 01:46:40 GMT"
     assert "X" not in output.default_headers()
+    now += 0.7
+    assert output.default_headers()["Date"] == "Sun, 09 Sep 2001 01:46:40 GMT"
+    now += 0.1
+    assert output.default_headers()["Date"] == "Sun, 09 Sep 2001 01:46:41 GMT"
+    now -= 100  # somebody has set the clock
+    assert output.default_headers()["Date"] == "Sun, 09 Sep 2001 01:45:01 GMT"
 
 
 @pytest.mark.parametrize(

@@ -261,18 +261,21 @@ def test_any_number_of_names_may_be_sent() -> None:
     assert len(startresponse._names) <= 1024
 
 
-def test_the_date_is_made_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_response_has_the_date_of_its_second(monkeypatch: pytest.MonkeyPatch) -> None:
     from webfw.httputil import serverfields
     from webfw.wsgi import startresponse
+
+    def date() -> str:
+        return startresponse._checked([])[0]["Date"]
 
     now = 784111777.0
     monkeypatch.setattr(serverfields, "time", lambda: now)
     monkeypatch.setattr(serverfields, "_second", 0.0)
-    assert startresponse.date_now() == "Sun, 06 Nov 1994 08:49:37 GMT"
+    assert date() == "Sun, 06 Nov 1994 08:49:37 GMT"
     now += 0.9
-    made = startresponse.date_now()
-    assert startresponse.date_now() is made
+    made = date()
+    assert date() is made
     now += 0.2
-    assert startresponse.date_now() == "Sun, 06 Nov 1994 08:49:38 GMT"
+    assert date() == "Sun, 06 Nov 1994 08:49:38 GMT"
     now -= 60  # the clock has been set
-    assert startresponse.date_now() == "Sun, 06 Nov 1994 08:48:38 GMT"
+    assert date() == "Sun, 06 Nov 1994 08:48:38 GMT"

@@ -286,7 +286,8 @@ class Http1Exchange(Exchange):
         try:
             await send_file(self._conn, file, offset, count, self._sent)
         except BaseException:
-            # Also when cancelled: the bytes are counted as sent, and the client must not take what comes next for them.
+            # Also when cancelled: Content-Length has announced the bytes, and the client must not take what comes next
+            # for them.
             self.abort_response()
             raise
 

@@ -27,7 +27,6 @@ __all__ = ["Output", "default_headers"]
 # RFC 9110 section 5.5: no control character but the tab; and what is no latin-1 has no bytes to be sent as.
 _UNSAFE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
 
-
 _defaults: Final = HTTPHeaders({"Server": SERVER, "Content-Type": "text/html; charset=UTF-8", "Date": ""})
 _date = ""
 

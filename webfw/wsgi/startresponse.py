@@ -61,7 +61,6 @@ _seen: dict[tuple[str, str], tuple[str, str, str]] = {}
 #: Digits of a Content-Length; more than any disk has bytes.
 _MAX_DIGITS = 18
 
-
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
