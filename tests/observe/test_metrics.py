@@ -278,7 +278,7 @@ async def test_the_lag_of_the_loop(metrics: Metrics, monkeypatch: pytest.MonkeyP
     time.sleep(0.07)  # the loop stands still
     while (series := await counted(metrics))["loop_lag_seconds_count"] < 3:
         await asyncio.sleep(0.001)
-    assert series["loop_lag_seconds_sum"] >= 0.06
+    assert series["loop_lag_seconds_sum"] > 0.055  # uvloop counts whole milliseconds
     assert series['loop_lag_seconds_bucket{le="+Inf"}'] > series['loop_lag_seconds_bucket{le="0.05"}']
     metrics.stop()
     metrics.stop()
