@@ -20,12 +20,12 @@ def test_a_block_is_logged_once_with_its_place(expect_log: Any) -> None:
     dog.start()
     try:
         dog.beat()
-        with expect_log("webfw.application", "has been blocked for 0.* seconds by:", count=1) as records:
+        with expect_log("webfw.application", r"has been blocked for [\d.]+ seconds by:", count=1) as records:
             stand_still(0.3)
         assert "in stand_still" in records[0].getMessage()
         assert len(told) == 1
         assert records[0].getMessage().endswith(told[0])
-        with expect_log("webfw.application", r"turns again; it was blocked for 0\.[3-9] seconds", count=1):
+        with expect_log("webfw.application", r"turns again; it was blocked for [\d.]+ seconds", count=1):
             assert dog.beat() >= 0.3
     finally:
         dog.end()
@@ -33,10 +33,10 @@ def test_a_block_is_logged_once_with_its_place(expect_log: Any) -> None:
 
 
 def test_beats_keep_it_quiet() -> None:
-    dog = Watchdog(0.5)
+    dog = Watchdog(30)
     for _ in range(3):
         dog.look()
-        assert dog.beat() < 0.5
+        assert dog.beat() < 30
 
 
 def test_never_means_never() -> None:
@@ -61,7 +61,7 @@ def test_an_orphan_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     dog = Watchdog(0, told.append)
     dog.look()
     assert told == []
-    monkeypatch.setattr(watchdog.os, "getppid", lambda: 1)
+    monkeypatch.setattr(watchdog.os, "getppid", lambda: -1)
     dog.look()
     assert len(told) == 1
 
@@ -69,7 +69,7 @@ def test_an_orphan_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_orphan_that_is_stuck_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
     dog = Watchdog(0)
-    monkeypatch.setattr(watchdog.os, "getppid", lambda: 1)
+    monkeypatch.setattr(watchdog.os, "getppid", lambda: -1)
     monkeypatch.setattr(watchdog.os, "_exit", ended.append)
     dog.look()
     assert ended == []
