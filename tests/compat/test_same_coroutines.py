@@ -100,6 +100,7 @@ DIFFERENCES = [
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """What every call gives, theirs and ours."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TZ": "UTC", "PYTHONIOENCODING": "utf-8"}
+    environment.pop("PYTHONUNBUFFERED", None)  # unbuffered, a write that is interrupted loses the rest
     running = [
         subprocess.Popen(
             [sys.executable, str(HERE / "coroutines.py"), framework, str(tmp_path_factory.mktemp(framework))],

@@ -30,6 +30,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """What every call gives, theirs and ours."""
     directory = str(tmp_path_factory.mktemp("library"))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TZ": "UTC", "PYTHONIOENCODING": "utf-8"}
+    environment.pop("PYTHONUNBUFFERED", None)  # unbuffered, a write that is interrupted loses the rest
     running = [
         subprocess.Popen(
             [sys.executable, str(HERE / "library.py"), framework, directory],

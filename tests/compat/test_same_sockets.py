@@ -26,6 +26,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """What comes of every case, theirs and ours."""
     directory = str(tmp_path_factory.mktemp("sockets"))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    environment.pop("PYTHONUNBUFFERED", None)  # unbuffered, a write that is interrupted loses the rest
     running = [
         subprocess.Popen(
             [sys.executable, str(HERE / "sockets.py"), framework, directory],
