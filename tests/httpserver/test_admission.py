@@ -149,26 +149,6 @@ async def test_few_are_sent_away_politely_at_a_time(expect_log: Any, monkeypatch
     assert not site.server.admission._leaving
 
 
-async def test_the_log_is_told_once_in_a_while(expect_log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission_module, "TELL_INTERVAL", 0.05)
-    site = Site(max_connections=1)
-    await site.served()
-    with expect_log("webfw.general", "connections refused: 1 ") as first:
-        await site.refused()
-    assert len(first) == 1
-    with expect_log("webfw.general", r"connections refused: \d+ ") as later:
-        for _ in range(50):
-            await site.refused()
-        told = site.server.admission
-        async with asyncio.timeout(5):
-            while told._telling:
-                await asyncio.sleep(0.01)
-    assert 1 <= len(later) < 25
-    with expect_log("webfw.general", "connections refused: 1 "):
-        await site.refused()
-    await site.end()
-
-
 async def test_observers_are_told(expect_log: Any) -> None:
     class Watch(Observer):
         seen: list[str] = []

@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from webfw.httpserver import HTTPServer
-from webfw.httpserver.proxied import ProxyPreface, comes_from
+from webfw.httpserver.proxied import ProxyPreface, comes_from, without_header
 from webfw.httputil import HTTPHeaders, HTTPServerRequest
 from webfw.netutil import bind_sockets, bind_unix_socket
 from webfw.sansio.proxyline import ProxyHeader
@@ -27,7 +27,8 @@ class Server:
         self.introduced: list[tuple[ProxyHeader, bytes]] = []
         self.gone = 0
         self.wire = FakeWire(asyncio.get_running_loop(), extra={"peername": ("127.0.0.1", 5)})
-        self.preface = ProxyPreface(self.wire, timeout, self.introduce, self.lose)  # type: ignore[arg-type]
+        wire: Any = self.wire
+        self.preface = ProxyPreface(wire, timeout, self.introduce, self.lose, without_header())
 
     def introduce(self, preface: ProxyPreface, header: ProxyHeader, rest: bytes) -> None:
         assert preface is self.preface
@@ -63,6 +64,19 @@ async def test_no_header(expect_log: Any) -> None:
     assert server.introduced == []
     server.wire.lose()
     assert server.gone == 1
+
+
+async def test_many_without_a_header_are_told_together(expect_log: Any) -> None:
+    """A server set up without its proxy's header gets as many such connections as it has visitors."""
+    wire: Any = FakeWire(asyncio.get_running_loop(), extra={"peername": ("192.0.2.1", 5)})
+    faults = without_header()
+    with expect_log("webfw.general", "connection from 192.0.2.1 closed: no PROXY header", count=1):
+        for _ in range(20):
+            faults.add(wire, "no PROXY header")
+    with expect_log(
+        "webfw.general", "connections closed: 19, the last from 192.0.2.1: no PROXY header", count=1
+    ):
+        faults._message(wire.loop)
 
 
 async def test_too_slow(expect_log: Any) -> None:

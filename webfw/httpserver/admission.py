@@ -1,9 +1,11 @@
 """Who is let in: limits on connections, in all and for each address, and a way out for others; no HTTP is read."""
 
 import socket
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from webfw.httpserver.http1exchange import plain_answer
+from webfw.httpserver.tally import Tally
 from webfw.ioloop import deadlines
 from webfw.log import gen_log
 from webfw.process.descriptors import descriptor_limit
@@ -19,15 +21,14 @@ __all__ = ["Admission", "by_descriptors", "network_of"]
 #: Seconds until who was sent away may try again.
 RETRY_AFTER = 1
 
-#: Seconds between two messages on who was sent away.
-TELL_INTERVAL = 1.0
-
 #: The most connections that are being closed politely (fewer where there are few descriptors); the oldest has to go
 #: for the next.
 MOST_LEAVING = 64
 
 #: What this process needs besides, of the descriptors it may have: at least, at most, and the part in between.
 _RESERVE = (64, 2000, 4)
+
+_LIMITS = ("max_connections", "max_connections_per_address")
 
 
 def by_descriptors(limit: int | None) -> int:
@@ -85,10 +86,8 @@ class Admission:
         self._counts: dict[str | bytes, int] = {}
         self._most_leaving = MOST_LEAVING
         self._leaving: dict[_Leaving, None] = {}
-        # Of those who have not been told of in the log: how many, by the limit, and who was the last.
-        self._untold: dict[str, int] = {}
-        self._last: Any = None
-        self._telling = False
+        # One message for each limit.
+        self._tallies = {limit: Tally(partial(self._tell, limit)) for limit in _LIMITS}
 
     # Counting.
 
@@ -146,11 +145,7 @@ class Admission:
 
     def _refuse(self, wire: "Wire", limit: str, tls: bool) -> None:
         self.refused += 1
-        self._last = wire.get_extra_info("peername")
-        self._untold[limit] = self._untold.get(limit, 0) + 1
-        if not self._telling:
-            self._telling = True
-            self._tell(wire.loop)
+        self._tallies[limit].add(wire)
         if self._told is not None:
             self._told(limit)
         if tls:
@@ -162,16 +157,9 @@ class Admission:
         wire.write_eof()
         self._leaving[_Leaving(self._leaving, wire, self._limits)] = None
 
-    def _tell(self, loop: Any) -> None:
-        """Log who has been sent away since the last time, and look again in a while."""
-        self._telling = bool(self._untold)
-        for limit, count in self._untold.items():
-            most = self.most if limit == "max_connections" else self.most_each
-            peer = self._last[0] if isinstance(self._last, tuple) else "a unix socket"
-            gen_log.warning("connections refused: %d (%s is %s); the last from %s", count, limit, most, peer)
-        self._untold.clear()
-        if self._telling:
-            loop.call_later(TELL_INTERVAL, self._tell, loop)
+    def _tell(self, limit: str, count: int, peer: str, _: str) -> None:
+        most = self.most if limit == "max_connections" else self.most_each
+        gen_log.warning("connections refused: %d (%s is %s); the last from %s", count, limit, most, peer)
 
     def close(self) -> None:
         """Cut those who are being sent away."""

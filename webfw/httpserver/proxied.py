@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from math import inf
 
+from webfw.httpserver.tally import Tally
 from webfw.ioloop import deadlines
 from webfw.iostream.wire import Wire
 from webfw.log import gen_log
 from webfw.sansio.errors import RemoteProtocolError
 from webfw.sansio.proxyline import ProxyHeader, parse_proxy_header
 
-__all__ = ["ProxyPreface", "comes_from"]
+__all__ = ["ProxyPreface", "comes_from", "without_header"]
 
 
 def comes_from(wire: Wire, proxies: frozenset[str]) -> bool:
@@ -21,6 +22,18 @@ def comes_from(wire: Wire, proxies: frozenset[str]) -> bool:
     return not isinstance(address, tuple) or address[0] in proxies
 
 
+def without_header() -> Tally:
+    """What one server tells of proxies that did not say for whom they come: a fault in how the two are set up."""
+    return Tally(_tell)
+
+
+def _tell(count: int, peer: str, why: str) -> None:
+    if count == 1:
+        gen_log.warning("connection from %s closed: %s", peer, why)
+    else:
+        gen_log.warning("connections closed: %d, the last from %s: %s", count, peer, why)
+
+
 class ProxyPreface:
     """The consumer of a wire from accept until its PROXY header is there.
 
@@ -30,9 +43,10 @@ class ProxyPreface:
     :param timeout: seconds the header may take, 0 for any time.
     :param introduced: called with this, the header and what came behind it; has the wire consumed by somebody else.
     :param gone: called with this when the connection has ended before.
+    :param faults: counts those whose header is wrong, late or missing (`without_header`).
     """
 
-    __slots__ = ("__weakref__", "_data", "_gone", "_introduced", "_sweeper", "deadline", "wire")
+    __slots__ = ("__weakref__", "_data", "_faults", "_gone", "_introduced", "_sweeper", "deadline", "wire")
 
     def __init__(
         self,
@@ -40,11 +54,13 @@ class ProxyPreface:
         timeout: float,
         introduced: "Callable[[ProxyPreface, ProxyHeader, bytes], None]",
         gone: "Callable[[ProxyPreface], None]",
+        faults: Tally,
     ) -> None:
         self.wire = wire
         self._data = b""
         self._introduced = introduced
         self._gone = gone
+        self._faults = faults
         self._sweeper = deadlines.for_loop(wire.loop)
         self.deadline = self._sweeper.refresh() + (timeout or inf)
         self._sweeper.watch(self, timeout or inf)
@@ -81,10 +97,8 @@ class ProxyPreface:
         self._give_up("no PROXY header in time")
 
     def _give_up(self, why: str) -> None:
-        # The proxy is ours, so this is a fault in how the two are set up, and nobody else would say so.
-        address = self.wire.get_extra_info("peername")
-        peer = address[0] if isinstance(address, tuple) else "a unix socket"
-        gen_log.warning("connection from %s closed: %s", peer, why)
+        # The proxy is ours, and nobody else would say what is wrong with it.
+        self._faults.add(self.wire, why)
         self.abort()
 
     def abort(self) -> None:

@@ -18,7 +18,7 @@ from webfw.httpserver.limits import Limits
 from webfw.httpserver.observed import ObservedConnection
 from webfw.httpserver.observer import Observer, Observers
 from webfw.httpserver.peer import RequestContext, behind_proxy, context_of
-from webfw.httpserver.proxied import ProxyPreface, comes_from
+from webfw.httpserver.proxied import ProxyPreface, comes_from, without_header
 from webfw.httputil import (
     HTTPConnection,
     HTTPMessageDelegate,
@@ -151,6 +151,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             limits = replace(limits, max_connections_per_address=0)
         #: Who is let in, and how many were not.
         self.admission = Admission(limits, self.trusted_downstream, self._turned_away)
+        self._proxy_faults = without_header()
         self._connection_type = ServerConnection if self.observers is None else ObservedConnection
         self._connections: set[ServerConnection | Upgraded | ProxyPreface] = set()
         self._empty: asyncio.Event | None = None
@@ -197,7 +198,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         if not self.admission.admit(wire, connections, self._tls is not None):
             return False
         if self.proxy_protocol and comes_from(wire, self.trusted_downstream):
-            preface = ProxyPreface(wire, self.limits.header_timeout, self._introduced, self._gone)
+            timeout = self.limits.header_timeout
+            preface = ProxyPreface(wire, timeout, self._introduced, self._gone, self._proxy_faults)
             self._connections.add(preface)
             return False
         return True
