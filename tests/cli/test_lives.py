@@ -406,7 +406,7 @@ def test_a_second_signal_does_not_wait_for_the_end(site: Site) -> None:
 
 
 def test_a_reload_begins_before_the_former_ends(site: Site) -> None:
-    command = site.serve("--workers", "1", "--graceful-timeout", "1")
+    command = site.serve("--workers", "1", "--graceful-timeout", "8")
     url = command.url()
     with open_websocket(url) as client:
         site.write(version=22)
