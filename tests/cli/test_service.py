@@ -140,7 +140,7 @@ def test_a_request_that_runs_is_answered_after_its_time_it_is_cut(serve: Start) 
     place = urlsplit(command.url())
     with socket.create_connection((place.hostname, place.port), timeout=20) as client:
         client.sendall(b"GET /wait/30 HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.1)
+        time.sleep(0.5)
         status, _, errors = command.stop(signal.SIGTERM)
         assert client.recv(1000) == b""
     assert status == 0

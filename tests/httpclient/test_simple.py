@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import re
 import socket
 import subprocess
 import sys
@@ -307,7 +308,9 @@ async def test_programs_that_never_close(name: str, tls: bool, server_context: A
             stderr=subprocess.STDOUT,
         )
         output, _ = await process.communicate()
-        assert output.decode() == ""
+        # What asyncio's debug mode says of a machine that was busy is no fault.
+        said = re.sub(r"(?m)^Executing <.* took [\d.]+ seconds\n", "", output.decode())
+        assert said == ""
         assert process.returncode == 0
 
 
