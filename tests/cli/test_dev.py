@@ -196,6 +196,29 @@ def test_an_application_that_does_not_come_to_begin_is_mended(dev: Start, place:
     assert command.stop(signal.SIGINT)[0] == 0
 
 
+def test_an_application_that_does_not_come_to_begin_is_ended(dev: Start, place: Path) -> None:
+    hanging = "    pathlib.Path('hangs').touch()\n    await asyncio.sleep(600)"
+    (place / "app.py").write_text(ASGI.replace("    pass", hanging))
+    command = dev()
+    while not (place / "hangs").exists():
+        time.sleep(0.01)
+    status, output, _ = command.stop(signal.SIGINT)
+    assert status == 0
+    assert "is blocked" not in output
+
+
+def test_an_end_may_be_slow(dev: Start, place: Path) -> None:
+    """The loop stands still for longer than one that is taken for blocked, but it has heard of the end."""
+    touch = '        pathlib.Path("ended").touch()'
+    (place / "app.py").write_text(ASGI.replace(touch, f"        __import__('time').sleep(1)\n{touch}"))
+    command = dev()
+    command.url()
+    status, output, _ = command.stop(signal.SIGINT)
+    assert status == 0
+    assert output.endswith("\nwebfw stopped\n")
+    assert (place / "ended").exists()
+
+
 @pytest.mark.slow
 def test_the_setting_autoreload_stands_back(dev: Start, place: Path) -> None:
     """Also where there is a loop when the application is made, which starts its reloader then."""

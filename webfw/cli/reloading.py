@@ -29,8 +29,11 @@ CHANGED_AT = "_WEBFW_CHANGED_AT"
 #: Seconds between two looks at all files, where nothing tells of changes.
 INTERVAL = 0.2
 
-#: Seconds that the loop has to end, or to start again; then that is done without it.
+#: Seconds that the loop has to hear of the end, or to start again; then that is done without it.
 PATIENCE = 0.5
+
+#: Seconds that the end may take once the loop has heard of it.
+END_PATIENCE = 5.0
 
 #: Seconds that running requests have before the process starts again.
 GRACE = 0.25
@@ -68,6 +71,7 @@ class DevPost(Alone):
         self._command = command_line(wrap=False)
         self._once = threading.Lock()
         self._left = threading.Event()
+        self._heard = threading.Event()
         self._change: tuple[set[str], float] | None = None
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop
@@ -98,14 +102,24 @@ class DevPost(Alone):
         else:
             self._stopping = True
             self._order(Order.STOP)
-            timer = threading.Timer(PATIENCE, _leave)
-            timer.daemon = True
-            timer.start()
+            threading.Thread(target=self._see_to_the_end, name="webfw-dev-end", daemon=True).start()
+
+    def _see_to_the_end(self) -> None:
+        """End a process whose loop does not: soon where it has not even heard of it."""
+        # In steps, so that a process that stood still as a whole is not taken for a loop that is blocked.
+        if any(self._heard.wait(PATIENCE / 5) for _ in range(5)):
+            time.sleep(END_PATIENCE)
+        _leave()
 
     def _order(self, order: Order) -> None:
         # Between two loops there is nobody to be told: then it is done without them.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._orders.put_nowait, order)
+            self._loop.call_soon_threadsafe(self._take, order)
+
+    def _take(self, order: Order) -> None:
+        if order is Order.STOP:
+            self._heard.set()
+        self._orders.put_nowait(order)
 
     # A change.
 
