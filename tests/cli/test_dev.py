@@ -215,7 +215,7 @@ def test_an_end_may_be_slow(dev: Start, place: Path) -> None:
     command.url()
     status, output, _ = command.stop(signal.SIGINT)
     assert status == 0
-    assert output.endswith("\nwebfw stopped\n")
+    assert output.endswith("webfw stopped\n")
     assert (place / "ended").exists()
 
 
