@@ -456,6 +456,8 @@ static void run_publish(double seconds) {
         turn(100);
         still_there("publish");
     }
+    /* What was due while this process stood still is late, not left out. */
+    while (rate > 0 && due_at(sent, &due)) publish(due);
     set_timer(0);
     while (received + lost < sent * all && now() - heard_at < QUIET) turn(100);
     int64_t ended_at = received + lost < sent * all ? heard_at : now();
