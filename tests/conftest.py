@@ -40,9 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Started in the background by a shell: programs under test would ignore them too, and the Ctrl-C of tests.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # Started in the background by a shell: programs under test would ignore it too, and the Ctrl-C of tests.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGQUIT") and signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if config.getoption("hypothesis_profile", default=None) is None:
         hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "webfw")
 
