@@ -66,7 +66,7 @@ async def test_sample_counts_what_has_happened_since_the_last() -> None:
     sampler.requests += 10
     time.sleep(0.05)  # what a handler must not do
     sample = await taking
-    assert 10 < sample["requests"] <= 50
+    assert 10 < sample["requests"] <= 51  # uvloop's clock counts whole milliseconds
     assert 30 <= sample["lag"] < 1000
     assert 0 <= sample["cpu"] < 500
     assert abs(sample["time"] / 1000 - time.time()) < 5
