@@ -92,8 +92,8 @@ def test_wait_is_over_in_time() -> None:
 def test_time_of_one_wait_does_not_end_the_next() -> None:
     def test(self: AsyncTestCase) -> None:
         self.io_loop.add_callback(self.stop)
-        self.wait(timeout=0.01)
-        self.io_loop.call_later(0.03, self.stop, "second")
+        self.wait(timeout=0.3)
+        self.io_loop.call_later(0.4, self.stop, "second")
         assert self.wait() == "second"
 
     passed(test)
@@ -342,12 +342,12 @@ def test_timeout_tells_where_the_test_waited() -> None:
     async def outer() -> None:
         await asyncio.ensure_future(inner())
 
-    @gen_test(timeout=0.02)
+    @gen_test(timeout=0.3)
     async def test(self: AsyncTestCase) -> None:
         await outer()
 
     text = failed(test)
-    assert "TimeoutError: Operation timed out after 0.02 seconds" in text
+    assert "TimeoutError: Operation timed out after 0.3 seconds" in text
     note = text[text.index("The test was waiting here") :]
     places = ["await outer()", "await asyncio.ensure_future(inner())", "# in the task"]
     assert [note.index(place) for place in places] == sorted(note.index(place) for place in places)
@@ -355,7 +355,7 @@ def test_timeout_tells_where_the_test_waited() -> None:
 
 
 def test_timeout_of_a_generator_tells_it_too() -> None:
-    @gen_test(timeout=0.02)
+    @gen_test(timeout=0.3)
     def test(self: AsyncTestCase) -> Any:
         def inner() -> Any:
             yield asyncio.sleep(1000)  # in the inner one
@@ -363,14 +363,14 @@ def test_timeout_of_a_generator_tells_it_too() -> None:
         yield from inner()
 
     text = failed(test)
-    assert "TimeoutError: Operation timed out after 0.02 seconds" in text
+    assert "TimeoutError: Operation timed out after 0.3 seconds" in text
     assert "# in the inner one" in text[text.index("The test was waiting here") :]
 
 
 def test_timeout_cancels() -> None:
     ends = []
 
-    @gen_test(timeout=0.02)
+    @gen_test(timeout=0.3)
     async def test(self: AsyncTestCase) -> None:
         try:
             await asyncio.sleep(1000)

@@ -269,18 +269,14 @@ async def test_something_that_hangs_up_behind_its_hello(
     monkeypatch.setattr(broker, "FIRST_DELAY", 0.001)
     monkeypatch.setattr(broker, "LAST_DELAY", 0.04)
     hello = frames.frame(frames.HELLO, frames.HELLO_BACK.pack(frames.MAGIC, frames.VERSION, 1))
-    delays: list[float] = []
     one = make(autostart=False)
     with expect_log("webfw.general", f"{LOST}|it is tried again"):
         async with pretending(path, hello, polite):
-            while len(delays) < 8:
+            while one._delay < 0.04:  # on a machine that stands still in between it begins anew
                 with contextlib.suppress(BrokerUnavailable):
                     await one.publish("a", "x")
                 await asyncio.sleep(0)
-                if one._delay not in delays[-1:] or one._delay == 0.04:
-                    delays.append(one._delay)
         await one.close()
-    assert max(delays) == 0.04
 
 
 # --- messages ---
