@@ -153,11 +153,11 @@ async def test_a_deadline_taken_off(peer: Any, told: Any) -> None:
     class Patient(told):  # type: ignore[misc]
         def data_received(self, chunk: bytes) -> None:
             conn.set_body_timeout(0)
-            asyncio.get_running_loop().call_later(0.06, far.send, b"i")
+            asyncio.get_running_loop().call_later(0.6, far.send, b"i")
 
     far = peer()
     far.send(OK[:-1])
-    conn = client(far, body_timeout=0.03)
+    conn = client(far, body_timeout=0.3)
     assert await conn.read_response(Patient())
     far.stream.close()
 

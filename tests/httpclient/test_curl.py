@@ -791,7 +791,7 @@ async def test_a_streaming_callback_whose_result_would_have_to_be_awaited() -> N
 async def test_a_request_that_takes_too_long() -> None:
     async with serving(never) as server, client() as it:
         with pytest.raises(CurlTimeoutError, match=r"\(waiting for the response of http://127") as caught:
-            await it.fetch(server.url(), request_timeout=0.05)
+            await it.fetch(server.url(), request_timeout=0.4)
         assert caught.value.errno == 28
         response = caught.value.response
         assert response is None

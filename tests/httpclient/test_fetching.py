@@ -840,14 +840,14 @@ async def test_the_body_is_not_wanted() -> None:
 
 
 async def test_the_body_is_not_sent_while_the_answer_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "CONTINUE_TIMEOUT", 0.01)
+    monkeypatch.setattr(fetching, "CONTINUE_TIMEOUT", 0.3)
     read: list[bytes] = []
 
     async def talk(call: Call) -> None:
         await call.head()
         call.send(b"HTTP/1.1 401 No\r\nContent-Length: 4\r\n\r\nab")
         reading = asyncio.ensure_future(call.reader.read(1))
-        await asyncio.wait([reading], timeout=0.1)
+        await asyncio.wait([reading], timeout=0.6)
         call.send(b"cd")
         read.append(await reading)
 
@@ -886,7 +886,7 @@ async def test_the_time_for_the_handshake(ca_certs: str) -> None:
 
     async with serving(talk) as server, using() as client:
         with pytest.raises(HTTPTimeoutError, match=r"connecting to 127.*\(TLS handshake\)"):
-            await client.fetch(server.url.replace("http:", "https:"), connect_timeout=0.1)
+            await client.fetch(server.url.replace("http:", "https:"), connect_timeout=0.4)
 
 
 @pytest.mark.parametrize(
@@ -903,7 +903,7 @@ async def test_the_time_for_the_request(data: bytes, phase: str) -> None:
         with pytest.raises(
             HTTPTimeoutError, match=f"Timeout during request to 127.0.0.1:{server.port}, while {phase}"
         ):
-            await client.fetch(server.url, request_timeout=0.05, connect_timeout=0)
+            await client.fetch(server.url, request_timeout=0.4, connect_timeout=0)
         assert client.pool.idle == 0
         assert not client.active
 
@@ -915,7 +915,7 @@ async def test_the_time_for_sending() -> None:
 
     async with serving(talk) as server, using() as client:
         with pytest.raises(HTTPTimeoutError, match="while sending the request"):
-            await client.fetch(server.url, method="POST", body=b"x" * 20_000_000, request_timeout=0.1)
+            await client.fetch(server.url, method="POST", body=b"x" * 20_000_000, request_timeout=0.4)
 
 
 async def test_redirects_have_one_time_together() -> None:

@@ -559,10 +559,10 @@ async def test_pings_in_an_interval() -> None:
             pongs.put_nowait(data)
 
     async with serving() as peer:
-        connection = await Client(HTTPRequest(peer.url()), ping_interval=0.02).connect_future
+        connection = await Client(HTTPRequest(peer.url()), ping_interval=0.3).connect_future
         for _ in range(3):
             await pongs.get()
-        assert connection.params.ping_interval == 0.02
+        assert connection.params.ping_interval == 0.3
         connection.close()
         await connection.wait_closed()
 
@@ -836,7 +836,7 @@ async def test_a_server_that_does_not_answer() -> None:
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     url = "ws://{}:{}/".format(*server.sockets[0].getsockname())
     with pytest.raises(HTTPTimeoutError):
-        await websocket_connect(HTTPRequest(url, request_timeout=0.05))
+        await websocket_connect(HTTPRequest(url, request_timeout=0.4))
 
     async with asyncio.timeout(5):
         while not ended.is_set():

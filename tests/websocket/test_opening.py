@@ -361,7 +361,7 @@ async def test_a_refusal_that_is_cut() -> None:
 
 async def test_a_refusal_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "REFUSAL_TIME", 0.05)
-    error = await refused("HTTP/1.1 500 Oops\r\nContent-Length: 10\r\n\r\nno", request_timeout=0.01)
+    error = await refused("HTTP/1.1 500 Oops\r\nContent-Length: 10\r\n\r\nno", request_timeout=0.3)
     assert error.code == 500
 
 
@@ -402,7 +402,7 @@ async def test_the_server_says_no_more(answer: str) -> None:
         with pytest.raises(
             HTTPTimeoutError, match=f"^Timeout while waiting for the answer of {server.address}"
         ):
-            await open_url(server.url(), request_timeout=0.05)
+            await open_url(server.url(), request_timeout=0.3)
 
 
 async def test_cancelled_while_waiting() -> None:

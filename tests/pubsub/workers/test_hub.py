@@ -333,7 +333,7 @@ async def test_who_says_nothing_is_dropped(
     path: str, expect_log: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "SWEEP_INTERVAL", 0.01)
-    monkeypatch.setattr(hub, "HELLO_TIMEOUT", 0.02)
+    monkeypatch.setattr(hub, "HELLO_TIMEOUT", 0.3)
     async with serving(path) as bench:
         greeted = await bench.client()
         with expect_log("webfw.general", r"drops process \d+: it said nothing", count=1):
