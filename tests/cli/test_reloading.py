@@ -235,6 +235,7 @@ async def test_signals(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(reloading, "PATIENCE", 0.01)
+    monkeypatch.setattr(reloading, "END_PATIENCE", 0.01)  # where the loop was quicker to hear of it
     before = signal.getsignal(signal.SIGTERM)
     post = reloading.DevPost(listeners)
     post.attach()
