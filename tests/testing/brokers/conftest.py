@@ -10,13 +10,13 @@ from webfw.testing.brokers import bench, recovery, suite
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "PATIENCE", 0.1)
+    monkeypatch.setattr(bench, "PATIENCE", 0.4)
 
 
 async def find(check: Any, broker: Any, text: str) -> None:
     """The check must fail for this broker, with a text like this."""
     if check is recovery.history_has_an_age:
-        bench.PATIENCE = 0.6  # more than that age
+        bench.PATIENCE = 0.8  # more than that age
     before = asyncio.all_tasks()
     error = await suite.attempt(check, bench.Bench(broker, shared=False))
     for task in asyncio.all_tasks() - before:
